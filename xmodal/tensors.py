@@ -1,0 +1,58 @@
+"""What flows along the path of a batch: Batch -> Tokens -> hidden states -> logits.
+
+Shapes are jaxtyping words. The tests execute them through beartype; in production they cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+Hidden = Float[Tensor, "batch tokens width"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Raw samples and their targets.
+
+    Attributes:
+        samples: as the task's `SampleSpec` says: numbers, symbol ids or letter codes.
+        targets: a class index per sample, or one per position.
+        mask: True where a sequence is real and False where it is padding; None when no sample is padded.
+        subsets: named subsets of the targets that get a score of their own (the hidden bits of bit-memory).
+    """
+
+    samples: Shaped[Tensor, "batch *sample"]
+    targets: Int[Tensor, "batch *positions"]
+    mask: Bool[Tensor, "batch length"] | None = None
+    subsets: Mapping[str, Bool[Tensor, "batch *positions"]] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(
+            self.samples.to(device),
+            self.targets.to(device),
+            None if self.mask is None else self.mask.to(device),
+            {name: subset.to(device) for name, subset in self.subsets.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of the body's width.
+
+    Attributes:
+        values: the tokens.
+        mask: True for real tokens. Padding stands on the right.
+        padded: False promises that the mask is all True, so that a body may skip it.
+        prefix: number of tokens in front that hold no data (a class token).
+    """
+
+    values: Float[Tensor, "batch tokens width"]
+    mask: Bool[Tensor, "batch tokens"]
+    padded: bool = True
+    prefix: int = 0
