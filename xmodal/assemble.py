@@ -1,0 +1,98 @@
+"""The method on one page: a recipe becomes a model here, and nowhere else.
+
+    samples --tokenizer--> tokens --body--> hidden states --head--> logits
+               (trained)            (mostly frozen)        (trained)
+
+The freeze spec of the recipe then says which parameters of the three train (`xmodal.freeze`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from xmodal import freeze, seeds
+from xmodal.bodies import skeleton
+from xmodal.bodies.adapter import Adapter
+from xmodal.bodies.init import STD
+from xmodal.bodies.weights import Weighted, build_body
+from xmodal.heads import build_head
+from xmodal.tensors import Batch
+from xmodal.tokenizers import build_tokenizer
+from xmodal.tokenizers.input_layer import InputLayer
+from xmodal.types import Head, Site, Tokenizer
+
+if TYPE_CHECKING:
+    from xmodal.freeze import Plan
+    from xmodal.recipe import Recipe
+
+
+class Model(nn.Module):
+    """Tokenizer, body and head, one after the other."""
+
+    def __init__(self, tokenizer: Tokenizer, body: Adapter, head: Head) -> None:
+        super().__init__()
+        self.tokenizer, self.body, self.head = tokenizer, body, head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of a batch: `[batch classes]`, or `[batch count classes]` for a target per position."""
+        tokens = self.tokenizer(batch)
+        hidden = self.body(tokens)
+        return self.head(hidden, tokens)
+
+    def claims(self) -> Iterator[tuple[Site, nn.Parameter]]:
+        """Every parameter of the three, exactly once."""
+        yield from self.tokenizer.claims()
+        yield from self.body.claims()
+        yield from self.head.claims()
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A model and its freeze plan.
+
+    Attributes:
+        model: on its device; frozen parameters take no gradient.
+        plan: which parameters train.
+        source: where the body's values come from, with their digest.
+    """
+
+    model: Model
+    plan: Plan
+    source: dict[str, str]
+
+
+def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: bool = True) -> Assembled:
+    """The model that a recipe describes.
+
+    Args:
+        recipe: a checked recipe; its seed draws the input layer, the head and a random body.
+        device: where the model lives. Random values are drawn on the CPU, so every device starts alike.
+        weights: False leaves the body on the meta device, for a look at its plan.
+
+    Raises:
+        MissingError: the body's weights are not on this machine.
+        SpecError: a clause of the freeze spec hits nothing.
+    """
+    weighted = build_body(recipe.body, recipe.seed, device) if weights else Weighted(skeleton(recipe.body), STD, {})
+    body = weighted.body
+    layer = InputLayer(
+        recipe.tokenizer.geometry(recipe.task.sample()),
+        body.width,
+        init=recipe.tokenizer.init,
+        std=recipe.tokenizer.std,
+        token_rms=weighted.token_rms,
+        random=seeds.torch_generator("init.input", recipe.seed),
+    )
+    tokenizer = build_tokenizer(recipe.tokenizer, recipe.task.sample(), layer).to(device)
+    head = build_head(
+        recipe.head, recipe.task.target(), body.width, seeds.torch_generator("init.head", recipe.seed)
+    ).to(device)
+    model = Model(tokenizer, body, head)
+    plan = freeze.parse(recipe.freeze).on(model, name=recipe.body.name)
+    plan.apply()
+    return Assembled(model, plan, weighted.source)

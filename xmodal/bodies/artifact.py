@@ -1,0 +1,68 @@
+"""A body that one of our own runs trained: `init: run:FOLDER`.
+
+A run keeps only what it trained. Its body is rebuilt from what it started as, and the trained tensors are laid over
+it; the digest in `body.json` proves that the result is the body that the run ended with.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from xmodal.bodies import BODIES, weights
+from xmodal.bodies.adapter import Adapter
+from xmodal.bodies.description import BODY_FILE, read_description
+from xmodal.bodies.options import RUN, BodyOptions
+from xmodal.components import find, load
+from xmodal.errors import DamagedError, MissingError, UsageError
+from xmodal.types import BODY_ROLES, Site
+
+TRAINED = Path("checkpoint", "best.safetensors")
+
+
+def run_body(options: BodyOptions, body: Adapter) -> tuple[dict[Site, Tensor], float, dict[str, str]]:
+    """The tensors of a run's body by site, its token embedding's root mean square, and its source.
+
+    Raises:
+        MissingError: the folder has no finished run.
+        UsageError: that run's body has another architecture.
+        DamagedError: the tensors are not those that the run ended with.
+    """
+    folder = Path(options.init.removeprefix(RUN))
+    description = read_description(folder)
+    entry = find("body", BODIES, description["options"].get("name", ""), where=str(folder / BODY_FILE))
+    start = load(entry.options).model_validate(description["options"])
+    base = weights.build_body(start, description["seed"])
+    shapes = {site: parameter.shape for site, parameter in body.claims() if site.used}
+    tensors: dict[Site, Tensor] = {site: parameter.data for site, parameter in base.body.claims() if site.used}
+    if shapes != {site: tensor.shape for site, tensor in tensors.items()}:
+        raise UsageError(
+            "the run's body has another architecture than this recipe's",
+            where="body.init",
+            why=f"the run trained {start.name} with layers {start.layers or 'all'}",
+            fix="set body.name, body.layers and body.path as in the run",
+        )
+    try:
+        trained = load_file(folder / TRAINED)
+    except FileNotFoundError:
+        raise MissingError(f"no {folder / TRAINED}", why="the run folder has lost its checkpoint") from None
+    except SafetensorError as error:
+        raise DamagedError("not a safetensors file", where=str(folder / TRAINED), why=str(error)) from None
+    by_name = {str(site): site for site in tensors}
+    for name, tensor in trained.items():
+        if name in by_name:
+            tensors[by_name[name]] = tensor
+        elif name.partition("[")[0].partition(".")[0] in BODY_ROLES:
+            raise DamagedError(f"unknown tensor {name}", where=str(folder / TRAINED))
+    if weights.digest(tensors) != description["trained_digest"]:
+        raise DamagedError(
+            "the body is not the one that the run ended with",
+            where=str(folder),
+            why="its digest differs from trained_digest in body.json",
+            fix="run it again: xmodal train RECIPE --force",
+        )
+    return tensors, base.token_rms, {"source": options.init, "started_as": json.dumps(base.source, sort_keys=True)}

@@ -1,0 +1,146 @@
+"""Gives a body its values: pretrained, random, or from a run of ours. Every tensor is accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from xmodal import sources
+from xmodal.bodies import init, skeleton
+from xmodal.bodies.adapter import Adapter
+from xmodal.bodies.options import RUN, BodyOptions
+from xmodal.errors import DamagedError, MissingError
+from xmodal.types import Site
+
+
+class Weighted(NamedTuple):
+    """A body with its values.
+
+    Attributes:
+        body: ready to run.
+        token_rms: root mean square of the token embedding that the body learned, or would start with.
+        source: where the values come from, for the run folder.
+    """
+
+    body: Adapter
+    token_rms: float
+    source: dict[str, str]
+
+
+def build_body(options: BodyOptions, seed: int, device: torch.device | str = "cpu") -> Weighted:
+    """A body whose every used parameter has its value, on `device`, in float32.
+
+    A random body touches neither the network nor the cache.
+
+    Raises:
+        MissingError: its weights are not on this machine.
+        DamagedError: the weights are not those that were fetched, or do not fit the architecture.
+    """
+    body = skeleton(options)
+    anatomy, (scheme, _, variant) = options.anatomy(), options.init.partition(":")
+    if scheme + ":" == RUN:
+        from xmodal.bodies.artifact import run_body
+
+        tensors, token_rms, source = run_body(options, body)
+    elif scheme == "random":
+        kind = "flat" if variant == "flat" else "published"
+        tensors = {
+            site: init.random_tensor(site, parameter.shape, anatomy, kind, seed)
+            for site, parameter in body.claims()
+            if site.used
+        }
+        token_rms, source = init.STD, {"source": options.init}
+    else:
+        folder = Path(options.path) if options.path else sources.verified("bodies", options.name)
+        tensors, token_rms = read_pretrained(folder / "model.safetensors", body)
+        source = {"source": options.path or options.name, **sources.provenance(folder)}
+        change = {"statistics": init.matched_tensor, "permuted": init.permuted_tensor}.get(scheme)
+        if change:
+            tensors = {site: change(site, tensor, seed) for site, tensor in tensors.items()}
+            source["changed"] = f"{scheme} with seed {seed}"
+    fill(body, tensors, device)
+    return Weighted(body, token_rms, {**source, "digest": digest(tensors)})
+
+
+def read_pretrained(file: Path, body: Adapter) -> tuple[dict[Site, Tensor], float]:
+    """The tensors of a checkpoint by site, in float32, and the root mean square of its token embedding.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: a tensor is missing, has another shape, or nobody claims it.
+    """
+    wanted = {str(body.source_names[parameter]): (site, parameter.shape) for site, parameter in body.claims()}
+    try:
+        with safe_open(file, framework="pt") as checkpoint:
+            names = list(checkpoint.keys())
+            prefix = next(prefix for prefix in body.prefixes if not prefix or any(n.startswith(prefix) for n in names))
+            by_name = {name.removeprefix(prefix): name for name in names}
+            _account_for(file, wanted, by_name, body)
+            tensors = {}
+            token_rms = init.STD
+            for name, (site, shape) in wanted.items():
+                tensor = checkpoint.get_tensor(by_name[name]).float()
+                if tensor.shape != shape:
+                    raise DamagedError(
+                        f"{name} has the shape {tuple(tensor.shape)}, not {tuple(shape)}",
+                        where=str(file),
+                        why="config.json and model.safetensors belong to different models",
+                    )
+                if site.used:
+                    tensors[site] = tensor
+                else:
+                    token_rms = float(tensor.square().mean().sqrt())
+    except FileNotFoundError:
+        raise MissingError(f"no {file}", fix="the folder needs config.json and model.safetensors") from None
+    except SafetensorError as error:
+        raise DamagedError("not a safetensors file", where=str(file), why=str(error)) from None
+    return tensors, token_rms
+
+
+def _account_for(file: Path, wanted: dict, by_name: dict[str, str], body: Adapter) -> None:
+    kept = set(body.anatomy.layers)
+    missing = sorted(wanted.keys() - by_name.keys())
+    spare = [name for name in sorted(by_name.keys() - wanted.keys()) if not _ignored(name, body.ignored)]
+    dropped = {name for name in body.source_names.values() if name not in wanted}
+    spare = [name for name in spare if name not in dropped]
+    if missing or spare:
+        what = [
+            f"lacks {', '.join(missing[:4])}" if missing else "",
+            f"has unknown {', '.join(spare[:4])}" if spare else "",
+        ]
+        raise DamagedError(
+            f"the checkpoint {' and '.join(filter(None, what))}",
+            where=str(file),
+            why=f"{len(missing)} tensors missing and {len(spare)} that nobody claims; {len(kept)} blocks are kept",
+            fix="use a checkpoint of this architecture",
+        )
+
+
+def _ignored(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name.endswith(pattern) or name.startswith(pattern) for pattern in patterns)
+
+
+def fill(body: Adapter, tensors: dict[Site, Tensor], device: torch.device | str) -> None:
+    """Puts values in the place of a skeleton's parameters; unused ones stay on the meta device, without memory."""
+    values = {parameter: tensors[site] for site, parameter in body.claims() if site.used}
+    for module in body.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter in values:
+                setattr(module, name, nn.Parameter(values[parameter].to(device), requires_grad=parameter.requires_grad))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, buffer.to(device))
+
+
+def digest(tensors: Mapping[Site, Tensor]) -> str:
+    """SHA-256 over the names and bytes of all tensors, in the order of their names."""
+    state = hashlib.sha256()
+    for site, tensor in sorted(tensors.items(), key=lambda item: str(item[0])):
+        state.update(str(site).encode())
+        state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return state.hexdigest()

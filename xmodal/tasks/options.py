@@ -1,0 +1,101 @@
+"""What a recipe may say about a task, and the shapes that follow from it."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from xmodal.components import Options
+from xmodal.types import Classes, Continuous, PerPosition, SampleSpec, Symbols, TargetSpec
+
+
+class TaskOptions(Protocol):
+    """Options of any task: a name, and the shape of a sample and of its target."""
+
+    @property
+    def name(self) -> str:
+        """The task's name in the table."""
+        ...
+
+    def sample(self) -> SampleSpec:
+        """What a sample is."""
+        ...
+
+    def target(self) -> TargetSpec:
+        """What a target is."""
+        ...
+
+
+class BitXorOptions(Options):
+    """Bitwise XOR of two bit strings (Lu 2021, section 3.1), given as symbols.
+
+    There are only 4^bits inputs. A quarter of them are held out for testing, an eighth for validation. What is learned
+    on the rest may still be memorised position by position, since every position's four cases occur in training.
+    """
+
+    name: Literal["bit-xor"] = "bit-xor"
+    """Which task."""
+    bits: int = Field(default=5, ge=3, le=10)
+    """Length of each string."""
+
+    def sample(self) -> SampleSpec:
+        """Two strings, one after the other."""
+        return Symbols(vocabulary=2, max_length=2 * self.bits)
+
+    def target(self) -> TargetSpec:
+        """One bit for each position of a string."""
+        return PerPosition(count=self.bits, classes=2)
+
+
+class BitMemoryOptions(Options):
+    """Recall one of several bit strings from a copy with bits hidden (Lu 2021, section 3.1).
+
+    Samples are drawn as they are asked for: the same seed, split and index always give the same sample.
+    """
+
+    name: Literal["bit-memory"] = "bit-memory"
+    """Which task."""
+    bits: int = Field(default=1000, ge=1, le=100_000)
+    """Length of each string."""
+    strings: int = Field(default=5, ge=1, le=1000)
+    """Number of strings to remember."""
+    hidden: float = Field(default=0.5, gt=0, lt=1)
+    """Probability that a bit of the copy is hidden."""
+    train: int = Field(default=100_000, ge=1)
+    """Number of training samples."""
+    val: int = Field(default=200, ge=1)
+    """Number of validation samples."""
+    test: int = Field(default=1000, ge=1)
+    """Number of test samples."""
+
+    def sample(self) -> SampleSpec:
+        """The strings as rows of -1 and +1, then the copy with 0 for a hidden bit."""
+        return Continuous((self.strings + 1, self.bits))
+
+    def target(self) -> TargetSpec:
+        """Every bit of the string that was copied."""
+        return PerPosition(count=self.bits, classes=2)
+
+
+class DigitsOptions(Options):
+    """MNIST, or Fashion-MNIST: 28x28 grey images of ten classes, 60,000 to train and validate on, 10,000 to test on."""
+
+    name: Literal["mnist", "fashion-mnist"]
+    """Which of the two."""
+    pad: int = Field(default=2, ge=0, le=14)
+    """Black pixels added on each side; 2 gives the paper's 32x32."""
+    train: int | None = Field(default=None, ge=1, le=60_000)
+    """Number of training samples; null takes all that validation leaves."""
+    val: int = Field(default=5000, ge=1, le=30_000)
+    """Number of validation samples, taken out of the training set by seed."""
+    test: int | None = Field(default=None, ge=1, le=10_000)
+    """Number of test samples; null takes all."""
+
+    def sample(self) -> SampleSpec:
+        """One channel, standardised with the mean and deviation of the training split."""
+        return Continuous((1, 28 + 2 * self.pad, 28 + 2 * self.pad))
+
+    def target(self) -> TargetSpec:
+        """Ten classes."""
+        return Classes(10)
