@@ -1,0 +1,235 @@
+"""Reads a recipe and finds every fault in it at once, before torch is loaded or anything is fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from xmodal import freeze
+from xmodal.bodies.options import Anatomy
+from xmodal.components import Options, find
+from xmodal.errors import RecipeError, UsageError, did_you_mean
+from xmodal.recipe import source
+from xmodal.recipe.schema import COMPONENTS, Recipe, TrainOptions, options_class
+from xmodal.types import Geometry, Site
+
+KeyPath = source.KeyPath
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_recipe(
+    path: Path | str, overrides: Sequence[str] = (), *, seed: int | None = None, tiny: bool = False
+) -> Recipe:
+    """A recipe from a YAML file, checked as far as it can be without torch, data or weights.
+
+    Args:
+        path: the file.
+        overrides: `KEY=VALUE` as after `-o`, later ones win.
+        seed: replaces the recipe's.
+        tiny: lays the recipe's own `tiny` over it.
+
+    Raises:
+        RecipeError: with all faults, each with file, line and a suggestion.
+        UsageError: the file cannot be read at all.
+    """
+    path, asked = Path(path), list(overrides)
+    if seed is not None:
+        asked.append(f"seed={seed}")
+    read = source.read(path, asked)
+    if tiny:
+        small = read.data.get("tiny")
+        if not isinstance(small, dict) or not small:
+            raise RecipeError([UsageError("this recipe has no tiny form", where=str(path), fix="add a section `tiny`")])
+        read = source.read(path, [*(f"{key}={json.dumps(value)}" for key, value in _flat(small)), *asked])
+    return _Check(read).recipe()
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+class _Check:
+    def __init__(self, read: source.Source) -> None:
+        self.read, self.problems = read, list[tuple[KeyPath, UsageError]]()
+
+    def recipe(self) -> Recipe:
+        data = dict(self.read.data)
+        parts = {name: self.component(name, data.get(name)) for name in COMPONENTS if name in data}
+        filled = {**data, **parts}
+        recipe = self.validate(Recipe, filled, ())
+        good = {name: part for name, part in parts.items() if part is not None}
+        self.together(good, data)
+        if self.problems or recipe is None:
+            self.problems.sort(key=lambda problem: self.position(problem[0]))
+            raise RecipeError(problem for _, problem in self.problems)
+        return recipe
+
+    def position(self, path: KeyPath) -> int:
+        """Where a key stands among those of the recipe; one that is missing stands with its section, or last."""
+        keys = list(self.read.origins)
+        return next((keys.index(path[:n]) for n in range(len(path), 0, -1) if path[:n] in keys), len(keys))
+
+    def component(self, section: str, said: Any) -> Options | None:
+        """The options of one of the four components, or None when they are wrong."""
+        if isinstance(said, str):
+            self.add((section,), f"{section} is a word, and options are wanted", fix=f"{section}: {{name: {said}}}")
+            return None
+        if not isinstance(said, dict) or not isinstance(said.get("name"), str):
+            self.add((section,), f"{section} has no name", fix=f"name one of {', '.join(COMPONENTS[section])}")
+            return None
+        try:
+            find(section, COMPONENTS[section], said["name"])
+        except UsageError as error:
+            self.place((section, "name"), error)
+            return None
+        options = options_class(section, said["name"])
+        assert options is not None
+        return self.validate(options, said, (section,))
+
+    def validate(self, model: type[M], data: Any, at: KeyPath) -> M | None:
+        """`data` as `model`; every fault that pydantic finds becomes a problem of ours."""
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                self.explain(model, (*at, *fault["loc"]), fault, at)
+            return None
+
+    def explain(self, model: type[BaseModel], path: KeyPath, fault: Any, at: KeyPath) -> None:
+        key, section = str(path[-1]), ".".join(map(str, path[:-1]))
+        place = f" in {section}" if section else ""
+        if fault["type"] == "extra_forbidden":
+            fields = _fields(_model_at(model, path[len(at) : -1]))
+            near = did_you_mean(key, fields)
+            if near:
+                word = near.split("'")[1]
+                near = near.replace(f"'{word}'", f"'{fields[word]}'")
+            elsewhere = "" if near else _home(key)
+            self.add(
+                path,
+                f"no key '{key}'{place}{near}{elsewhere}",
+                why=f"known: {', '.join(dict.fromkeys(fields.values()))}",
+            )
+        elif fault["type"] == "missing":
+            self.add(path, f"{key} is missing{place}", why=_doc(model, path[len(at) :]))
+        else:
+            given = fault.get("input")
+            self.add(
+                path,
+                f"{'.'.join(map(str, path))}: {_lower(fault['msg'])}, not {given!r}",
+                why=_doc(model, path[len(at) :]),
+            )
+
+    def together(self, parts: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """What no component can see alone."""
+        task, tokenizer, body, head = (parts.get(name) for name in ("task", "tokenizer", "body", "head"))
+        geometry: Geometry | None = None
+        anatomy: Anatomy | None = None
+        if task and tokenizer:
+            geometry = self.attempt(("tokenizer", "size"), lambda: tokenizer.geometry(task.sample()))
+        if body:
+            anatomy = self.attempt(("body",), body.anatomy)
+        if body and geometry and anatomy and geometry.tokens > anatomy.context:
+            self.add(
+                ("task",),
+                f"{geometry.tokens} tokens do not fit {body.name}, which takes {anatomy.context}",
+                why=f"{body.name} has {anatomy.context} learned positions",
+                fix="make larger patches or shorter samples, or take a body with a longer context",
+            )
+        if task and geometry and anatomy and head:
+            self.attempt(("head",), lambda: head.fits(task.target(), geometry, causal=anatomy.causal))
+        spec = data.get("freeze", Recipe.model_fields["freeze"].default)
+        if isinstance(spec, str):
+            self.attempt(("freeze",), lambda: self.select(spec, anatomy, geometry, body))
+        train = data.get("train")
+        if (
+            isinstance(train, dict)
+            and isinstance(train.get("warmup"), int)
+            and isinstance(train.get("steps"), int)
+            and train["warmup"] > train["steps"]
+        ):
+            self.add(("train", "warmup"), f"warmup of {train['warmup']} is longer than the {train['steps']} steps")
+
+    def select(self, spec: str, anatomy: Anatomy | None, geometry: Geometry | None, body: Any) -> None:
+        parsed = freeze.parse(spec)
+        if anatomy is None:
+            return
+        sites = [*anatomy.sites(), Site("input"), Site("head"), Site("head", kind="bias")]
+        if geometry is None or geometry.inputs:
+            sites.append(Site("input", kind="bias"))
+        if geometry is None or geometry.prefix:
+            sites.append(Site("input", part="class"))
+        selection = parsed.select(sites, owner=body.name)
+        if all(site in selection.frozen or not site.used for site in sites):
+            raise UsageError(
+                f"'{spec}' freezes everything",
+                why="nothing is left to train",
+                fix="leave at least the output layer: all - head",
+            )
+
+    def attempt(self, at: KeyPath, act: Callable[[], T]) -> T | None:
+        """The result of `act`, or None with its error as a problem."""
+        try:
+            return act()
+        except UsageError as error:
+            self.place(at, error)
+        return None
+
+    def place(self, at: KeyPath, error: UsageError) -> None:
+        """Gives an error of a component its place in the file; its own `where` may be a dotted key."""
+        own = tuple(error.where.split(".")) if error.where and " " not in error.where else ()
+        if own and own[0] in Recipe.model_fields:
+            at = own
+        error.where = self.read.where(at)
+        self.problems.append((at, error))
+
+    def add(self, at: KeyPath, what: str, *, why: str = "", fix: str = "") -> None:
+        self.problems.append((at, UsageError(what, where=self.read.where(at), why=why, fix=fix)))
+
+
+def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
+    for key in path:
+        annotation = model.model_fields[str(key)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model
+
+
+def _fields(model: type[BaseModel]) -> dict[str, str]:
+    """Every word for a field, and the field that it means."""
+    words = {name: name for name in model.model_fields}
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        synonyms = extra.get("synonyms", [])
+        words |= {str(word): name for word in synonyms} if isinstance(synonyms, list) else {}
+    return words
+
+
+def _home(key: str) -> str:
+    if key in _fields(TrainOptions):
+        return f"; '{_fields(TrainOptions)[key]}' belongs in train"
+    homes = [
+        section
+        for section, table in COMPONENTS.items()
+        if any((options := options_class(section, name)) and key in options.model_fields for name in table)
+    ]
+    return f"; '{key}' belongs in {' or '.join(homes)}" if homes and key != "name" else ""
+
+
+def _doc(model: type[BaseModel], path: KeyPath) -> str:
+    owner = _model_at(model, path[:-1])
+    field = owner.model_fields.get(str(path[-1]))
+    return f"{path[-1]} is: {' '.join((field.description or '').split())}" if field and field.description else ""
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,33 @@
+"""The recipes that ship with the package, and how a recipe is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xmodal.errors import UsageError, did_you_mean
+
+
+def shipped() -> dict[str, Path]:
+    """Shipped recipes by name: `recipes/` of the repository, or its copy in the installed package."""
+    package = Path(__file__).resolve().parents[1]
+    folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(asked: str) -> Path:
+    """The file that `asked` means: a path, or the name of a shipped recipe (`quickstart`, `bit-xor-fpt`).
+
+    Raises:
+        UsageError: it is neither.
+    """
+    path, name = Path(asked), asked.replace("-", "_")
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    known = shipped()
+    if name in known:
+        return known[name]
+    raise UsageError(
+        f"no recipe '{asked}'{did_you_mean(name, known)}",
+        why=f"it is neither a file nor one of {', '.join(known)}",
+        fix="xmodal list recipes",
+    )

@@ -1,0 +1,131 @@
+"""What a recipe may say. Field docstrings are the reference, the JSON schema and the help."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from xmodal.bodies import BODIES
+from xmodal.components import Entry, Options, load
+from xmodal.heads import HEADS
+from xmodal.tasks import TASKS
+from xmodal.tokenizers import TOKENIZERS
+
+if TYPE_CHECKING:
+    from xmodal.bodies.options import BodyOptions as BodyField
+    from xmodal.heads.options import HeadOptions as HeadField
+    from xmodal.tasks.options import TaskOptions as TaskField
+    from xmodal.tokenizers.options import TokenizerOptions as TokenizerField
+else:
+    # Which options are meant depends on the name, which `recipe.check` looks up in the tables.
+    TaskField = TokenizerField = BodyField = HeadField = SerializeAsAny[Any]
+
+COMPONENTS: dict[str, dict[str, Entry]] = {"task": TASKS, "tokenizer": TOKENIZERS, "body": BODIES, "head": HEADS}
+
+
+class TrainOptions(Options):
+    """How the trainable parameters are trained. One loop serves all recipes."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """`adam` and `adamw` with betas 0.9 and 0.999, `sgd` with momentum 0.9. It is given trainable parameters only."""
+    lr: float = Field(gt=0, json_schema_extra={"synonyms": ["learning_rate"]})
+    """Learning rate; sweep it before you believe a result."""
+    batch_size: int = Field(default=32, ge=1)
+    """Samples in a step."""
+    steps: int = Field(ge=1, json_schema_extra={"synonyms": ["iterations", "max_steps"]})
+    """Most steps that are taken."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the rate after warm-up; `cosine` falls to zero at `steps`."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which the rate rises linearly from zero."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decay of trainable matrices; layer norms, biases, positions and embeddings are left out."""
+    clip_norm: float | None = Field(default=1.0, gt=0, json_schema_extra={"synonyms": ["grad_clip", "clip"]})
+    """Largest norm of the gradient over all trainable parameters; null does not clip."""
+    eval_every: int = Field(default=50, ge=1)
+    """Steps between looks at the validation split; a checkpoint is written at each."""
+    eval_batch_size: int = Field(default=64, ge=1)
+    """Samples in an evaluation batch. It changes speed and memory, not scores."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many looks without a better validation accuracy; null never does."""
+
+
+class Lock(Options):
+    """What a lock file holds beyond the recipe: the versions and bytes that a run was made with."""
+
+    versions: dict[str, str]
+    """Versions of xmodal and of the packages that make its numbers."""
+    digests: dict[str, str]
+    """SHA-256 of the body's values and of each split."""
+    threads: int
+    """CPU threads that the run used."""
+
+
+class Recipe(Options):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Names the run folder: letters, digits, dots, dashes."""
+    task: TaskField
+    """What is asked."""
+    tokenizer: TokenizerField
+    """How a sample enters."""
+    body: BodyField
+    """The transformer."""
+    freeze: str = "body - ln - pos"
+    """What is frozen, in the freeze language. The default is Lu 2021's frozen pretrained transformer."""
+    head: HeadField
+    """How a label is read."""
+    train: TrainOptions
+    """How it is trained."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the forward pass. `auto` is float32 on a CPU and bfloat16 autocast on a GPU that has it. Trainable
+    parameters are float32 always."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    """`auto` is the first GPU if there is one, else the CPU."""
+    compile: bool = False
+    """Whether the model goes through torch.compile."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; null takes torch's default. Runs repeat bit for bit with the same number."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Draws data, split, order, input layer, head, random body and dropout, each from a stream of its own."""
+    tiny: dict[str, Any] = Field(default_factory=dict)
+    """Overrides that make the recipe run in seconds, for `--tiny`: the same path on next to nothing."""
+    lock: Lock | None = None
+    """Written by a run into `recipe.lock.yaml`; a recipe that has it must meet it."""
+
+    def digest(self) -> str:
+        """Identifies the experiment: everything that can change its numbers, the seed and the versions left out."""
+        said = self.model_dump(mode="json", exclude={"name", "seed", "threads", "tiny", "lock"})
+        said["body"] |= self.body.identity()
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def options_class(section: str, name: str) -> type[Options] | None:
+    """The options of the component `name` of a section, or None when there is none of that name."""
+    entry = COMPONENTS[section].get(name)
+    return load(entry.options) if entry else None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe file, for editors and `xmodal schema`."""
+    schema = Recipe.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    for section, table in COMPONENTS.items():
+        names = {load(entry.options): None for entry in table.values()}
+        for options in names:
+            definitions[options.__name__] = options.model_json_schema()
+        description = schema["properties"][section]["description"]
+        schema["properties"][section] = {
+            "description": description,
+            "oneOf": [{"$ref": f"#/$defs/{options.__name__}"} for options in names],
+        }
+    schema["properties"]["extends"] = {"type": "string", "description": "A recipe that this one starts from."}
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "xmodal recipe"
+    # A recipe that extends another may leave everything to it.
+    schema["anyOf"] = [{"required": schema.pop("required")}, {"required": ["extends"]}]
+    return schema
