@@ -1,0 +1,30 @@
+"""Help for tests that stop runs and compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from xmodal.run.events import Event, Stepped
+
+
+class StopAt:
+    """Listens to a run and asks it to stop after some step."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._asked = step, False
+
+    def __call__(self, event: Event | None = None) -> bool:
+        if isinstance(event, Stepped) and event.step >= self._step:
+            self._asked = True
+        return self._asked
+
+
+def same_tensors(one: Path, two: Path) -> None:
+    """Asserts that two safetensors files hold the same names and bits."""
+    left, right = load_file(one), load_file(two)
+    assert left.keys() == right.keys()
+    different = [name for name in left if not torch.equal(left[name], right[name])]
+    assert not different

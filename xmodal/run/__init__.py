@@ -1,0 +1,1 @@
+"""Time passes here: the loop that yields events, checkpoints, and the run folder."""

@@ -1,0 +1,159 @@
+"""The run folder: what a run leaves, and what may be done with a folder that is already there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xmodal.errors import DamagedError, UsageError, XmodalError
+from xmodal.recipe import Recipe, load_recipe
+from xmodal.recipe.lock import write_lock
+from xmodal.run.checkpoint import write_json, write_whole
+from xmodal.run.events import Evaluating, Event
+from xmodal.run.loop import LAST
+
+LOCK, EVENTS, RESULT = "recipe.lock.yaml", "events.jsonl", "result.json"
+FINISHED = ("done", "diverged")
+
+
+class RunFolder:
+    """`OUT/NAME/DIGEST-sSEED/`."""
+
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        self.path = out / recipe.name / f"{recipe.digest()}-s{recipe.seed}"
+        self._recipe = recipe
+        self._events: list[str] = []
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints go."""
+        return self.path / "checkpoint"
+
+    def result(self) -> dict[str, Any] | None:
+        """What `result.json` says, or None when the run has left none."""
+        return read_result(self.path)
+
+    def can_resume(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return (self.checkpoints / LAST).exists()
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Holds the folder for this process, so that two never write into one run."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".claim", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise XmodalError(
+                "the run folder cannot be written",
+                where=str(self.path),
+                why=error.strerror or str(error),
+                fix="choose another folder with --out",
+            ) from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(
+                    "another process is running this recipe and seed",
+                    where=str(self.path),
+                    fix="wait for it, or use another --seed",
+                ) from None
+            for part in self.path.rglob(".*.part"):
+                part.unlink()  # left by a process that was killed while it wrote
+            yield
+        finally:
+            os.close(handle)
+
+    def must_hold_this_recipe(self) -> None:
+        """Refuses a folder whose lock file is another recipe's.
+
+        Raises:
+            UsageError: the lock file was edited, or belongs to another recipe or seed.
+        """
+        lock = self.path / LOCK
+        if not lock.exists():
+            return
+        there = load_recipe(lock)
+        if (there.digest(), there.seed) != (self._recipe.digest(), self._recipe.seed):
+            raise UsageError(
+                "this folder holds a run of another recipe",
+                where=str(lock),
+                why=f"that one has the digest {there.digest()} and seed {there.seed}, "
+                f"this one {self._recipe.digest()} and {self._recipe.seed}",
+                fix="choose another folder with --out, or --force to replace what is there",
+            )
+
+    def clear(self) -> None:
+        """Removes what an earlier run left here."""
+        for child in self.path.iterdir() if self.path.exists() else ():
+            if child.name == ".claim":
+                continue
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+    def write(self, recipe: Recipe, environment: dict[str, Any]) -> None:
+        """Puts down the lock file and the environment, once."""
+        if not (self.path / LOCK).exists():
+            write_whole(self.path / LOCK, write_lock(recipe).encode())
+        write_json(self.path / "environment.json", environment)
+
+    def rewind(self, step: int) -> None:
+        """Drops events after `step`: the run will go through them again."""
+        kept = []
+        for line in (self.path / EVENTS).read_text().splitlines() if (self.path / EVENTS).exists() else []:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                break
+            if event["step"] > step or event["event"] in ("stopped", "ended"):
+                break
+            kept.append(line + "\n")
+        write_whole(self.path / EVENTS, "".join(kept).encode())
+
+    def listen(self, event: Event) -> None:
+        """Keeps an event for `events.jsonl`; they reach the disk at every look and at the end."""
+        if isinstance(event, Evaluating):
+            return
+        self._events.append(json.dumps(event.to_dict()) + "\n")
+        if type(event).__name__ not in ("Stepped",):
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the events kept so far.
+
+        Raises:
+            XmodalError: the disk is full or the folder is gone.
+        """
+        try:
+            with (self.path / EVENTS).open("a") as stream:
+                stream.write("".join(self._events))
+        except OSError as error:
+            raise XmodalError(
+                f"cannot write {EVENTS}",
+                where=str(self.path),
+                why=error.strerror or str(error),
+                fix="free some space, then go on with --resume",
+            ) from None
+        self._events.clear()
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """`result.json` of a run folder, or None when there is none.
+
+    Raises:
+        DamagedError: it is not JSON.
+    """
+    try:
+        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DamagedError(
+            "cannot be read", where=str(folder / RESULT), why=str(error), fix="run it again with --force"
+        ) from None

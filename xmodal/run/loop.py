@@ -1,0 +1,225 @@
+"""The loop. A generator of events: it prints nothing and writes only checkpoints.
+
+Everything random in step s is a function of (seed, s), so a run that stops after step s and goes on is the run that
+never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xmodal import seeds
+from xmodal.assemble import Model
+from xmodal.heads import score
+from xmodal.recipe import TrainOptions
+from xmodal.run import optimizer as optimizers
+from xmodal.run.checkpoint import load_tensors, save_tensors
+from xmodal.run.evaluate import Scores, evaluate
+from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
+from xmodal.types import Split
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+@dataclass
+class State:
+    """What a run knows besides its tensors; it is saved with every checkpoint.
+
+    Attributes:
+        step: optimiser steps taken.
+        looks: validation scores so far, each with its step.
+        best_step: step of the best of them, 0 before the first.
+        stale: looks since then.
+        last_loss: last finite training loss.
+        seconds: time spent in this run, all its sessions together.
+        train_seconds: the part of it spent in optimiser steps.
+        stopped: why training ended, empty while it goes on.
+    """
+
+    step: int = 0
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = 0
+    stale: int = 0
+    last_loss: float | None = None
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    stopped: str = ""
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Validation scores at the best step."""
+        return next((look for look in self.looks if look["step"] == self.best_step), None)
+
+
+class Order:
+    """Which samples step s takes: epochs, each shuffled by a stream of its own, cut into batches end to end."""
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self._samples, self._batch_size, self._seed = samples, batch_size, seed
+        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.long)
+
+    def indices(self, step: int) -> Tensor:
+        """Indices of the batch of step `step`, counted from 0; always a whole batch."""
+        start, left, parts = step * self._batch_size, self._batch_size, []
+        while left:
+            epoch, offset = divmod(start, self._samples)
+            part = self._shuffled(epoch)[offset : offset + left]
+            parts.append(part)
+            start, left = start + len(part), left - len(part)
+        return torch.cat(parts)
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            random = seeds.torch_generator("order", self._seed, epoch)
+            self._epoch, self._permutation = epoch, torch.randperm(self._samples, generator=random)
+        return self._permutation
+
+
+@dataclass
+class Job:
+    """All that the loop needs.
+
+    Attributes:
+        model: in training mode, on `device`.
+        trainable: the parameters that train, by site.
+        options: how they train.
+        train: training split.
+        val: validation split.
+        seed: of the run.
+        device: where the model is.
+        arithmetic: makes the context in which forward passes run (autocast, or nothing).
+        folder: where checkpoints go.
+        stop: asked between steps and between evaluation batches; True ends the loop with a checkpoint.
+    """
+
+    model: Model
+    trainable: dict[str, nn.Parameter]
+    options: TrainOptions
+    train: Split
+    val: Split
+    seed: int
+    device: torch.device
+    arithmetic: Callable[[], AbstractContextManager[Any]]
+    folder: Path
+    stop: Callable[[], bool]
+
+
+class Loop:
+    """Trains a job; `state` says how far it is."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.state = job, State()
+        self.optimizer = optimizers.build_optimizer(job.trainable, job.options)
+        self._began = perf_counter()
+        self._order = Order(len(job.train), job.options.batch_size, job.seed)
+
+    def restore(self) -> None:
+        """Goes back to the last checkpoint."""
+        tensors, state = load_tensors(self.job.folder / LAST)
+        self._load_parameters(tensors)
+        optimizers.restore_state(self.optimizer, self.job.trainable, tensors)
+        self.state = State(**state)
+        self._began = perf_counter() - self.state.seconds
+
+    def elapsed(self) -> float:
+        """Seconds spent in this run, all its sessions together."""
+        return perf_counter() - self._began
+
+    def load_best(self) -> None:
+        """Gives the model its best parameters, as validation chose them."""
+        self._load_parameters(load_tensors(self.job.folder / BEST)[0])
+
+    def events(self) -> Iterator[Event]:
+        """Trains until the end, divergence or a signal, looking at validation as it goes."""
+        options, state = self.job.options, self.state
+        self.job.model.train()
+        while not state.stopped:
+            due = state.step and (state.step % options.eval_every == 0 or state.step == options.steps)
+            if due and (not state.looks or state.looks[-1]["step"] != state.step):
+                yield from self._look()
+            elif state.step == options.steps:
+                state.stopped = "steps"
+            elif options.patience and state.stale >= options.patience:
+                state.stopped = "patience"
+            elif not self.job.stop():
+                yield from self._step()
+            if self.job.stop() and not state.stopped:
+                self._save()
+                yield Saved(state.step)
+                yield Stopped(state.step, "interrupted")
+                return
+        self._save()
+        yield Saved(state.step)
+        yield Stopped(state.step, state.stopped)  # type: ignore[arg-type]
+
+    def _step(self) -> Iterator[Event]:
+        job, state, began = self.job, self.state, perf_counter()
+        torch.manual_seed(seeds.stream("dropout", job.seed, state.step))
+        lr = optimizers.rate(state.step, job.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        batch = job.train.batch(self._order.indices(state.step)).to(job.device)
+        with job.arithmetic():
+            loss = score.loss(job.model(batch), batch.targets).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        limit = job.options.clip_norm or float("inf")
+        norm = float(nn.utils.clip_grad_norm_(job.trainable.values(), limit))
+        value = loss.item()
+        if not torch.isfinite(torch.tensor([value, norm])).all():
+            state.stopped = "diverged"
+            return
+        self.optimizer.step()
+        state.step, state.last_loss = state.step + 1, value
+        state.train_seconds += perf_counter() - began
+        yield Stepped(state.step, value, norm, lr)
+
+    def _look(self) -> Iterator[Event]:
+        job, state = self.job, self.state
+        for report in self.evaluate(job.val, "val"):
+            if isinstance(report, Evaluating):
+                if job.stop():
+                    return
+                yield report
+                continue
+            best = state.best is None or report.accuracy > state.best["accuracy"]
+            if best:
+                save_tensors(job.folder / BEST, job.trainable, {"step": state.step})
+                state.best_step, state.stale = state.step, 0
+            else:
+                state.stale += 1
+            state.looks.append({"step": state.step, **report.to_dict()})
+            yield Evaluated(state.step, "val", report.to_dict(), best)
+            self._save()
+            yield Saved(state.step)
+
+    def evaluate(self, split: Split, name: str) -> Iterator[Evaluating | Scores]:
+        """Progress and scores of the whole split, with the parameters that the model has now."""
+        job = self.job
+        return evaluate(
+            job.model,
+            split,
+            name,
+            self.state.step,
+            batch_size=job.options.eval_batch_size,
+            device=job.device,
+            arithmetic=job.arithmetic,
+        )
+
+    def _save(self) -> None:
+        self.state.seconds = self.elapsed()
+        tensors = {**self.job.trainable, **optimizers.state_tensors(self.optimizer, self.job.trainable)}
+        save_tensors(self.job.folder / LAST, tensors, asdict(self.state))
+
+    def _load_parameters(self, tensors: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.job.trainable.items():
+                parameter.copy_(tensors[name])

@@ -1,0 +1,322 @@
+"""One run from recipe to result: the order of things, and what is written when."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xmodal.assemble import Assembled, assemble
+from xmodal.bodies.description import BODY_FILE
+from xmodal.bodies.weights import digest
+from xmodal.errors import UsageError, XmodalError
+from xmodal.freeze import Seal
+from xmodal.recipe import Recipe
+from xmodal.recipe.lock import compare
+from xmodal.recipe.schema import Lock
+from xmodal.run.checkpoint import write_json
+from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
+from xmodal.run.folder import FINISHED, RESULT, RunFolder
+from xmodal.run.loop import Job, Loop
+from xmodal.run.optimizer import reached
+from xmodal.tasks import build_task
+from xmodal.types import Task
+
+SCHEMA = 1
+THRESHOLDS = (0.75, 0.9, 0.95, 0.99)
+MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes")
+"""The keys of a result that depend on the machine's speed; all others repeat to the bit."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended or was interrupted.
+
+    Attributes:
+        folder: where it is.
+        result: what `result.json` holds.
+        ran: False when the run had ended before, and nothing was done.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+    ran: bool
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path = Path("runs"),
+    resume: bool = False,
+    force: bool = False,
+    listeners: Iterable[Listener] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Trains a recipe with its seed, or returns the result that is already there.
+
+    Args:
+        recipe: what to run.
+        out: folder of all runs.
+        resume: go on from the last checkpoint of an unfinished run; starts one where there is none.
+        force: throw away what an earlier run of this recipe and seed left.
+        listeners: called with every event.
+        stop: asked often; once it says True, the run saves itself and ends as `interrupted`.
+
+    Raises:
+        UsageError: the folder holds an unfinished run and neither `resume` nor `force` was given, or another's run.
+        MissingError: data or weights are not on this machine.
+        XmodalError: a frozen tensor moved, the disk is full, or bytes differ from the lock file.
+    """
+    recipe = resolve(recipe)
+    folder = RunFolder(out, recipe)
+    with folder.claimed():
+        if force:
+            folder.clear()
+        folder.must_hold_this_recipe()
+        before = folder.result()
+        if before and before["status"] in FINISHED:
+            return Run(folder.path, before, ran=False)
+        if folder.can_resume() and not resume:
+            raise UsageError(
+                "this run was started and has not ended",
+                where=str(folder.path),
+                why=f"its last status is {before['status'] if before else 'killed'}",
+                fix="go on with --resume, or start again with --force",
+            )
+        session = _Session(recipe, folder, tuple(listeners), stop)
+        try:
+            return session.run()
+        except (XmodalError, RuntimeError, OSError, MemoryError) as error:
+            session.fail(error)
+            raise
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """The recipe with `device` and `precision` decided for this machine.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    device = recipe.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[device.partition(":")[0]]:
+        raise UsageError(f"no device '{device}' on this machine", where="device", fix="set device: auto or cpu")
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    return recipe.model_copy(update={"device": device, "precision": precision})
+
+
+class _Session:
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, listeners: tuple[Listener, ...], stop: Callable[[], bool]
+    ) -> None:
+        self.recipe, self.folder, self.stop = recipe, folder, stop
+        self.listeners = (folder.listen, *listeners)
+        self.loop: Loop | None = None
+
+    def run(self) -> Run:
+        """From the recipe to the result."""
+        recipe, folder = self.recipe, self.folder
+        threads = recipe.threads or (recipe.lock.threads if recipe.lock else torch.get_num_threads())
+        torch.set_num_threads(threads)
+        device = torch.device(recipe.device)
+        task = build_task(recipe.task, recipe.seed)
+        assembled = assemble(recipe, device=device)
+        digests = {"body": assembled.source["digest"]}
+        digests |= {f"data.{name}": task.split(name).digest() for name in ("train", "val", "test")}
+        warnings = compare(recipe, versions(), digests)
+        lock = Lock(versions=versions(), digests=digests, threads=threads)
+        folder.write(recipe.model_copy(update={"lock": lock}), environment(recipe, threads))
+        self._describe_body(assembled, trained_digest=None)
+
+        self.loop = loop = Loop(self._job(assembled, task, device))
+        resumed = folder.can_resume()
+        if resumed:
+            loop.restore()
+        folder.rewind(loop.state.step)
+        floors = dict(task.floors())
+        norms = {} if resumed else self._norms(assembled, loop)
+        parameters = assembled.plan.counts()
+        self._tell(
+            Started(
+                loop.state.step,
+                recipe.name,
+                str(folder.path),
+                recipe.train.steps,
+                resumed,
+                parameters,
+                floors,
+                norms,
+                warnings,
+            )
+        )
+        buffers = dict(assembled.model.named_buffers())
+        seal = Seal.of(assembled.plan, buffers)
+        for event in loop.events():
+            self._tell(event)
+        seal.check(assembled.plan, buffers)
+        parameters = {**parameters, "reached": reached(loop.optimizer, assembled.plan.trainable())}
+        tested = None
+        if loop.state.stopped and loop.state.best:
+            loop.load_best()
+            tested = self._test(task, loop)
+        status = "interrupted" if not loop.state.stopped or (loop.state.best and tested is None) else "done"
+        if loop.state.stopped == "diverged" and status == "done":
+            status = "diverged"
+        if status in FINISHED:
+            held = {site: parameter for site, parameter in assembled.model.body.claims() if site.used}
+            self._describe_body(assembled, trained_digest=digest(held))
+        measured = self._measured(loop, device)
+        result = self._result(
+            status,
+            floors=floors,
+            test=tested,
+            parameters=parameters,
+            digests={**digests, "frozen": seal.digest},
+            **measured,
+        )
+        write_json(folder.path / RESULT, result)
+        self._tell(Ended(loop.state.step, result))
+        return Run(folder.path, result, ran=True)
+
+    def _job(self, assembled: Assembled, task: Task, device: torch.device) -> Job:
+        recipe, model = self.recipe, assembled.model
+        if recipe.compile:
+            model.compile()
+
+        def arithmetic() -> AbstractContextManager[Any]:
+            low = recipe.precision == "bfloat16"
+            return torch.autocast(device.type, dtype=torch.bfloat16) if low else nullcontext()
+
+        return Job(
+            model=model,
+            trainable=assembled.plan.trainable(),
+            options=recipe.train,
+            train=task.split("train"),
+            val=task.split("val"),
+            seed=recipe.seed,
+            device=device,
+            arithmetic=arithmetic,
+            folder=self.folder.checkpoints,
+            stop=self.stop,
+        )
+
+    def _norms(self, assembled: Assembled, loop: Loop) -> dict[str, float]:
+        """Root mean squares at step 0, where a badly scaled input shows."""
+        model, job = assembled.model, loop.job
+        indices = torch.arange(min(len(job.train), job.options.batch_size))
+        model.eval()
+        with torch.no_grad(), job.arithmetic():
+            tokens = model.tokenizer(job.train.batch(indices).to(job.device))
+            hidden = model.body(tokens)
+        model.train()
+        rms = {"tokens": tokens.values[tokens.mask], "hidden": hidden[tokens.mask]}
+        return {name: float(values.float().square().mean().sqrt()) for name, values in rms.items()}
+
+    def _test(self, task: Task, loop: Loop) -> dict[str, Any] | None:
+        for report in loop.evaluate(task.split("test"), "test"):
+            if isinstance(report, Evaluating):
+                if self.stop():
+                    self._tell(Stopped(loop.state.step, "interrupted"))
+                    return None
+                self._tell(report)
+            else:
+                self._tell(Evaluated(loop.state.best_step, "test", report.to_dict()))
+                return report.to_dict()
+        return None
+
+    def _describe_body(self, assembled: Assembled, trained_digest: str | None) -> None:
+        options = self.recipe.body
+        description = {
+            **assembled.source,
+            "options": options.model_dump(mode="json"),
+            "seed": self.recipe.seed,
+            "trained_digest": trained_digest,
+            "dtype": "float32",
+            "eps": options.anatomy().eps,
+            "dropout": options.dropout,
+            "width": assembled.model.body.width,
+        }
+        write_json(self.folder.path / BODY_FILE, description)
+
+    def _measured(self, loop: Loop, device: torch.device) -> dict[str, Any]:
+        state, recipe = loop.state, self.recipe
+        tokens = state.step * recipe.train.batch_size * recipe.tokenizer.geometry(recipe.task.sample()).tokens
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        if device.type == "cuda":
+            memory = torch.cuda.max_memory_allocated(device)
+        return {
+            "seconds": round(loop.elapsed(), 3),
+            "train_seconds": round(state.train_seconds, 3),
+            "tokens_per_second": round(tokens / state.train_seconds, 1) if state.train_seconds else None,
+            "peak_memory_bytes": memory,
+        }
+
+    def _result(self, status: str, **rest: Any) -> dict[str, Any]:
+        recipe, state = self.recipe, self.loop.state if self.loop else None
+        looks = state.looks if state else []
+        return {
+            "schema": SCHEMA,
+            "status": status,
+            "name": recipe.name,
+            "seed": recipe.seed,
+            "recipe_digest": recipe.digest(),
+            "test": rest.pop("test", None),
+            "val": state.best if state else None,
+            "floors": rest.pop("floors", {}),
+            "steps": state.step if state else 0,
+            "best_step": state.best_step if state else 0,
+            "stopped": state.stopped if state else "",
+            "steps_to": {
+                str(share): next((look["step"] for look in looks if look["accuracy"] >= share), None)
+                for share in THRESHOLDS
+            },
+            "last_loss": state.last_loss if state else None,
+            **rest,
+        }
+
+    def fail(self, error: BaseException) -> None:
+        """Leaves a result that says why, where the folder can still be written."""
+        try:
+            write_json(self.folder.path / RESULT, self._result("failed", error=f"{type(error).__name__}: {error}"))
+        except XmodalError:
+            return
+
+    def _tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+
+def comparable(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what depends on the machine's speed; two runs of one recipe and seed agree on the rest."""
+    return {key: value for key, value in result.items() if key not in MEASURED}
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that makes a run's numbers."""
+    packages = {name: version(name) for name in ("xmodal", "torch", "transformers", "numpy", "safetensors", "einops")}
+    return {"python": platform.python_version(), **packages}
+
+
+def environment(recipe: Recipe, threads: int) -> dict[str, Any]:
+    """What a run ran on, for `environment.json`."""
+    cuda = recipe.device.startswith("cuda")
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processor": torch.cuda.get_device_name(recipe.device) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "threads": threads,
+        "device": recipe.device,
+        "precision": recipe.precision,
+    }
