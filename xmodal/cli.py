@@ -1,0 +1,302 @@
+"""The command line. The only file that imports typer; torch is loaded by the commands that need it, not by help."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from xmodal.errors import UsageError, XmodalError
+
+app = typer.Typer(
+    help="Freeze a pretrained body, teach the rest another modality, and get a result that can be believed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+get_app = typer.Typer(help="Fetch weights or data, verify them, convert them once and keep them.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure, as ratios against a named baseline.", no_args_is_help=True)
+app.add_typer(get_app, name="get")
+app.add_typer(bench_app, name="bench")
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
+Override = Annotated[
+    list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Override a key, e.g. train.lr=1e-3. Repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tiny = Annotated[bool, typer.Option("--tiny", help="Run the recipe's own tiny form, which takes seconds.")]
+Seed = Annotated[int | None, typer.Option(help="Replaces the recipe's seed.")]
+Source = Annotated[
+    str | None, typer.Option("--from", metavar="official|registry|PATH", help="Where from; default: whatever works.")
+]
+Again = Annotated[bool, typer.Option("--force", help="Fetch again, even if it is here.")]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as of
+
+        typer.echo(f"xmodal {of('xmodal')}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    override: Override = None,
+    seed: Seed = None,
+    out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Throw away an earlier run of this recipe and seed.")] = False,
+    tiny: Tiny = False,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe once, with live progress; leaves a run folder and prints the result."""
+    loaded = _load(recipe, override, seed, tiny)
+    stop = _Signals()
+    from xmodal import console
+    from xmodal.run import session
+
+    view = console.RunView()
+    try:
+        run = session.train(loaded, out=out, resume=resume, force=force, listeners=[view], stop=stop)
+    finally:
+        view.close()
+    if not run.ran:
+        console.say(f"nothing to do: {run.folder} holds this run, ended; --force runs it again")
+    if as_json:
+        console.write(json.dumps(run.result, indent=2))
+    elif run.result["status"] != "interrupted":
+        console.show_results([run.result])
+    raise typer.Exit({"done": 0, "diverged": 4, "interrupted": 130}[run.result["status"]])
+
+
+@app.command()
+def explain(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="A recipe, or use --body.")] = None,
+    body: Annotated[str | None, typer.Option(help="A body without a recipe.")] = None,
+    freeze: Annotated[str, typer.Option(help="With --body: the freeze spec.")] = "body - ln - pos",
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Show which parameters a freeze spec trains. Nothing is downloaded and no weights are read."""
+    if (recipe is None) == (body is None):
+        raise UsageError(
+            "explain takes a recipe or --body", fix='xmodal explain --body gpt2 --freeze "body - ln - pos"'
+        )
+    loaded = _load(recipe, override, None, False) if recipe else None
+    from xmodal import console
+
+    if loaded:
+        from xmodal.assemble import assemble
+
+        plan, title = assemble(loaded, weights=False).plan, f"{loaded.name}: {loaded.body.name}"
+    else:
+        from xmodal import freeze as specs
+        from xmodal.bodies import BODIES, skeleton
+        from xmodal.components import find, load
+
+        assert body is not None
+        options = load(find("body", BODIES, body).options)(name=body)
+        plan, title = specs.parse(freeze).on(skeleton(options), name=body), body
+    said = plan.to_dict()
+    if as_json:
+        console.write(json.dumps(said, indent=2))
+    else:
+        console.show_plan(said, title)
+
+
+@app.command()
+def check(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files or names of shipped recipes.")],
+    override: Override = None,
+) -> None:
+    """Find every fault of a recipe, and of its tiny form, in a moment."""
+    from xmodal import console
+    from xmodal.recipe.source import read
+
+    failed: list[UsageError] = []
+    for name in recipes:
+        try:
+            loaded = _load(name, override, None, False)
+            if loaded.tiny:
+                _load(name, override, None, True)
+            console.write(f"{name}: ok, {loaded.name}, {len(read(_find(name)).files)} file(s)")
+        except UsageError as error:
+            failed.append(error)
+            console.show_error(error)
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Literal["tasks", "tokenizers", "bodies", "heads", "recipes"], typer.Argument(help="What to list.")],
+    as_json: Json = False,
+) -> None:
+    """List what there is, and whether it is on this machine."""
+    from xmodal import console, inventory
+
+    columns, rows = inventory.listing(kind)
+    if as_json:
+        console.write(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    else:
+        console.show_rows(columns, rows)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A task, tokenizer, body or head.")]) -> None:
+    """Show a component: what it is, its options, and for a body its size, licence and provenance."""
+    from xmodal import console, inventory
+
+    for title, columns, rows in inventory.details(name):
+        console.show_rows(columns, rows, title)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold them.")],
+    as_json: Json = False,
+) -> None:
+    """Put the results of runs side by side."""
+    from xmodal import console, inventory
+
+    results = inventory.results(folders)
+    if as_json:
+        console.write(json.dumps(results, indent=2))
+    else:
+        console.show_results(results)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from xmodal import console
+    from xmodal.recipe.schema import json_schema
+
+    console.write(json.dumps(json_schema(), indent=2))
+
+
+@get_app.command("body")
+def get_body(name: str, source: Source = None, force: Again = False) -> None:
+    """Fetch the weights of a body."""
+    from xmodal import console, sources
+
+    console.write(str(sources.get_body(name, source, force=force)))
+
+
+@get_app.command("data")
+def get_data(name: str, source: Source = None, force: Again = False) -> None:
+    """Fetch a data set."""
+    from xmodal import console, sources
+
+    console.write(str(sources.get_data(name, source, force=force)))
+
+
+@bench_app.command("step")
+def bench_step(
+    recipe: RecipeArgument = "quickstart",
+    override: Override = None,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds; the median counts.", min=3)] = 15,
+    as_json: Json = False,
+) -> None:
+    """A training step of ours against a plain loop around the same transformers module."""
+    loaded = _load(recipe, override, None, False)
+    from xmodal import bench
+
+    _show_bench(bench.step(loaded, rounds), as_json)
+
+
+@bench_app.command("startup")
+def bench_startup(
+    rounds: Annotated[int, typer.Option(help="Rounds; the median counts.", min=3)] = 5, as_json: Json = False
+) -> None:
+    """Start-up of help, check and explain, against the imports that they cannot do without."""
+    from xmodal import bench
+
+    _show_bench(bench.startup(rounds), as_json)
+
+
+def _show_bench(figures: dict[str, Any], as_json: bool) -> None:
+    from xmodal import console
+
+    if as_json:
+        console.write(json.dumps(figures, indent=2))
+        return
+    rows = [[row["what"], f"{row['median']:.4g}", row["unit"], row["against"]] for row in figures["rows"]]
+    console.show_rows(("figure", "median", "unit", "against"), rows, figures["title"])
+
+
+def _find(recipe: str) -> Path:
+    from xmodal.recipe.library import find_recipe
+
+    return find_recipe(recipe)
+
+
+def _load(recipe: str, overrides: list[str] | None, seed: int | None, tiny: bool) -> Any:
+    from xmodal.recipe import load_recipe
+
+    return load_recipe(_find(recipe), overrides or (), seed=seed, tiny=tiny)
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM ask a run to save itself and stop; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits with 0 done, 1 failed, 2 usage, 3 missing, 4 diverged or 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # `--debug` may stand anywhere on the line.
+    words = [word for word in arguments if word != "--debug"]
+    sys.exit(_run(lambda: app(words), debug=len(words) < len(arguments)))
+
+
+def _run(act: Callable[[], Any], *, debug: bool) -> int:
+    try:
+        act()
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except XmodalError as error:
+        if debug:
+            raise
+        from xmodal import console
+
+        console.show_error(error)
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        sys.stderr.write(
+            f"internal error: {type(error).__name__}: {error}\n  fix: run again with --debug and report what it shows\n"
+        )
+        return 1
+    return 0

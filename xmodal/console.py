@@ -1,0 +1,220 @@
+"""What a person sees. The only file that imports rich.
+
+Progress and errors go to the error stream, results to the output stream, so that a pipe gets results alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from xmodal.errors import RecipeError, XmodalError
+from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Stepped, Stopped
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+
+def percent(share: float | None) -> str:
+    """`99.2 %`, or a dash for what is not known."""
+    return "–" if share is None else f"{_hundred(share)} %"
+
+
+def show_error(error: XmodalError) -> None:
+    """What, where, why and fix, in colour where there is colour."""
+    problems = error.problems if isinstance(error, RecipeError) else [error]
+    for problem in problems:
+        err.print(_message(problem), soft_wrap=True)
+    if len(problems) > 1:
+        err.print(f"{len(problems)} problems", style="bold red")
+
+
+def _message(error: XmodalError) -> Text:
+    head, *tail = str(error).split("\n")
+    text = Text(head, style="bold red")
+    for line in tail:
+        text.append("\n" + line, style="green" if line.startswith("  fix:") else "default")
+    return text
+
+
+def say(text: str) -> None:
+    """A line on the error stream, for what is not a result."""
+    err.print(Text(text), soft_wrap=True)
+
+
+class RunView:
+    """Listens to a run: a live bar on a terminal, a line for each look elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = err.is_terminal
+        self._progress: Progress | None = None
+        self._task = self._eval_task = None
+        self._loss = self._val = ""
+        self._name, self._total = "", 0
+        self._began, self._first = perf_counter(), 0
+
+    def __call__(self, event: Event) -> None:
+        """Shows an event."""
+        match event:
+            case Started():
+                self._start(event)
+            case Stepped():
+                self._loss = f"loss {event.loss:.3f}"
+                self._advance(event)
+            case Evaluating():
+                self._evaluating(event)
+            case Evaluated():
+                self._evaluated(event)
+            case Stopped():
+                self.close()
+                say(f"{self._name}: {_REASONS[event.reason]} at step {event.step}")
+            case Ended():
+                self.close()
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+    def _start(self, event: Started) -> None:
+        self._name, self._total, self._first = event.name, event.steps, event.step
+        for warning in event.warnings:
+            err.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+        floors = ", ".join(f"{name} {percent(value)}" for name, value in event.floors.items())
+        parameters = event.parameters
+        share = parameters["trainable"] / parameters["total"]
+        say(
+            f"{event.name}: {parameters['trainable']:,} of {parameters['total']:,} parameters train "
+            f"({100 * share:.2f} %); floors: {floors}"
+        )
+        say(f"{'resumed at step ' + str(event.step) + ' in' if event.resumed else 'writing'} {event.folder}")
+        if self._live:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(compact=True),
+                console=err,
+                expand=True,
+            )
+            self._task = self._progress.add_task(event.name, total=event.steps, completed=event.step, note="")
+            self._progress.start()
+        self._began = perf_counter()
+
+    def _advance(self, event: Stepped) -> None:
+        if self._progress and self._task is not None:
+            speed = (event.step - self._first) / max(perf_counter() - self._began, 1e-9)
+            note = " ".join(filter(None, [self._loss, self._val, f"{speed:.1f}/s"]))
+            self._progress.update(self._task, completed=event.step, note=note)
+
+    def _evaluating(self, event: Evaluating) -> None:
+        if not self._progress:
+            return
+        if self._eval_task is None:
+            self._eval_task = self._progress.add_task(f"  {event.split}", total=event.total, note="")
+        self._progress.update(self._eval_task, completed=event.done, total=event.total)
+
+    def _evaluated(self, event: Evaluated) -> None:
+        if self._progress and self._eval_task is not None:
+            self._progress.remove_task(self._eval_task)
+            self._eval_task = None
+        accuracy = percent(event.scores["accuracy"])
+        if event.split == "val":
+            self._val = f"val {accuracy}"
+        if not self._live:
+            mark = " (best)" if event.best else ""
+            hidden = "".join(f" {name} {percent(value)}" for name, value in _subsets(event.scores))
+            say(f"step {event.step}/{self._total} {self._loss} {event.split} {accuracy}{hidden}{mark}")
+
+
+_REASONS = {
+    "steps": "all steps taken",
+    "patience": "validation no longer improves, stopped",
+    "diverged": "the loss is no longer finite, stopped",
+    "interrupted": "interrupted, saved; go on with --resume,",
+}
+
+
+def show_results(results: Sequence[Mapping[str, Any]]) -> None:
+    """A table of runs: status, scores with their interval over test items, floors, steps and time."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("run", overflow="fold")
+    for name in ("test %", "interval", "floors %", "best step", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        test = result.get("test") or {}
+        scores = [("", test.get("accuracy")), *_subsets(test)]
+        low, high = test.get("interval", (None, None))
+        status = "" if result["status"] == "done" else f" {result['status']}"
+        table.add_row(
+            f"{result['name']} s{result['seed']}{status}",
+            "\n".join(f"{name} {_hundred(value)}".strip() for name, value in scores),
+            "" if low is None else f"{_hundred(low)}-{_hundred(high)}",
+            "\n".join(
+                f"{name.replace('_', ' ')} {_hundred(value)}" for name, value in result.get("floors", {}).items()
+            ),
+            f"{result['best_step']}/{result['steps']}",
+            f"{result['seconds']:.0f} s" if "seconds" in result else "",
+        )
+    out.print(table)
+    out.print(Text("interval: 95 % over test items, for this one model, not over seeds"), style="dim")
+    out.print(Text("steps: the best on validation, of those taken; test was read once, there"), style="dim")
+
+
+def _hundred(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _subsets(scores: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [(key.removeprefix("accuracy_"), value) for key, value in scores.items() if key.startswith("accuracy_")]
+
+
+def show_plan(plan: Mapping[str, Any], title: str) -> None:
+    """The freeze plan: what each role holds and whether it trains, then each clause and what it hit."""
+    table = Table(title=title, title_justify="left")
+    for name in ("role", "layers", "tensors", "parameters", "state"):
+        table.add_column(name, justify="right" if name in ("tensors", "parameters") else "left")
+    colours = {"trainable": "green", "frozen": "cyan", "unused": "dim"}
+    for row in plan["rows"]:
+        state = row["state"]
+        table.add_row(
+            row["role"], row["layers"], f"{row['tensors']:,}", f"{row['parameters']:,}", state, style=colours[state]
+        )
+    out.print(table)
+    clauses = Table(title=f"freeze: {plan['spec']}", title_justify="left")
+    for name in ("clause", "tensors hit", "state changed"):
+        clauses.add_column(name, justify="left" if name == "clause" else "right")
+    for clause in plan["clauses"]:
+        clauses.add_row(f"{clause['sign']} {clause['text']}", f"{clause['hits']:,}", f"{clause['changed']:,}")
+    out.print(clauses)
+    counts = plan["counts"]
+    share = 100 * counts["trainable"] / counts["total"]
+    out.print(
+        f"trainable {counts['trainable']:,} of {counts['total']:,} ({share:.3f} %), frozen {counts['frozen']:,}, "
+        f"unused {counts['unused']:,} (never held in memory)"
+    )
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A plain table of words."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    out.print(table)
+
+
+def write(text: str) -> None:
+    """Text for another program, as it is."""
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,129 @@
+"""What there is, and whether it is on this machine. Reads tables and folders; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from xmodal import sources
+from xmodal.bodies.options import BodyOptions
+from xmodal.errors import MissingError, UsageError, did_you_mean
+from xmodal.recipe import load_recipe
+from xmodal.recipe.library import shipped
+from xmodal.recipe.schema import COMPONENTS, options_class
+from xmodal.run.folder import read_result
+
+SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}
+_KINDS: dict[str, sources.Kind] = {"task": "data", "body": "bodies"}
+_SOURCES: dict[sources.Kind, Mapping[str, sources.BodySource | sources.DataSource]]
+_SOURCES = {"bodies": sources.BODIES, "data": sources.DATA}
+Rows = list[tuple[str, ...]]
+
+
+def listing(kind: str) -> tuple[tuple[str, ...], Rows]:
+    """Columns and rows of `xmodal list KIND`."""
+    if kind == "recipes":
+        recipes = [(name, load_recipe(path)) for name, path in shipped().items()]
+        return ("name", "task", "body", "freeze"), [
+            (name, r.task.name, f"{r.body.name} ({r.body.init})", r.freeze) for name, r in recipes
+        ]
+    section = SECTIONS[kind]
+    rows = [(name, _summary(section, name), *_whereabouts(section, name)) for name in COMPONENTS[section]]
+    return ("name", "what", *(("on this machine",) if section in ("task", "body") else ())), rows
+
+
+def _summary(section: str, name: str) -> str:
+    if section == "body" and name in sources.BODIES:
+        return sources.BODIES[name].about
+    options = options_class(section, name)
+    assert options is not None
+    return (options.__doc__ or "").split("\n")[0].rstrip(".")
+
+
+def _whereabouts(section: str, name: str) -> tuple[str, ...]:
+    kind = _KINDS.get(section)
+    if kind is None:
+        return ()
+    if name not in _SOURCES[kind]:
+        return ("made here",)
+    status = sources.status(kind, name)
+    command = f"xmodal get {'body' if kind == 'bodies' else 'data'} {name}"
+    return ({"here": "yes", "missing": f"no: {command}", "damaged": f"damaged: {command} --force"}[status],)
+
+
+def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
+    """Tables (title, columns, rows) of `xmodal show NAME`.
+
+    Raises:
+        UsageError: nothing has that name.
+    """
+    sections = [section for section, table in COMPONENTS.items() if name in table]
+    if not sections:
+        known = [word for table in COMPONENTS.values() for word in table]
+        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}", fix="xmodal list bodies, and so on")
+    for section in sections:
+        options = options_class(section, name)
+        assert options is not None
+        yield f"{section} {name}", ("", ""), [("what", " ".join((options.__doc__ or "").split()))]
+        if issubclass(options, BodyOptions):
+            yield "architecture", ("", ""), _architecture(name, options)
+        kind = _KINDS.get(section)
+        if kind and name in _SOURCES[kind]:
+            source = _SOURCES[kind][name]
+            facts = [("about", source.about), ("licence", source.licence), ("caution", "; ".join(source.cautions))]
+            yield (
+                "source",
+                ("", ""),
+                [*(fact for fact in facts if fact[1]), ("on this machine", *_whereabouts(section, name))],
+            )
+        rows = [
+            (
+                key,
+                "required" if field.is_required() else str(field.default),
+                " ".join((field.description or "").split()),
+            )
+            for key, field in options.model_fields.items()
+        ]
+        yield "options", ("key", "default", "meaning"), rows
+
+
+def _architecture(name: str, options: type[BodyOptions]) -> Rows:
+    anatomy = options(name=name).anatomy()
+    parts: dict[str, set[str]] = {}
+    for site in anatomy.sites():
+        parts.setdefault(site.role, set()).add(site.part)
+    roles = [f"{role}{'.' + ' .'.join(sorted(own)) if own != {''} else ''}" for role, own in parts.items()]
+    facts = {
+        "blocks": anatomy.depth,
+        "width": anatomy.width,
+        "attention heads": anatomy.heads,
+        "feed-forward width": anatomy.inner,
+        "context": f"{anatomy.context} tokens",
+        "attention": "causal" if anatomy.causal else "bidirectional",
+        "layer norm eps": anatomy.eps,
+        "roles and parts": ", ".join(roles),
+    }
+    return [(key, str(value)) for key, value in facts.items()]
+
+
+def results(folders: list[Path]) -> list[dict[str, Any]]:
+    """The results of all runs in or below `folders`.
+
+    Raises:
+        MissingError: there are none.
+    """
+    found = []
+    for folder in folders:
+        places = (
+            [folder] if (folder / "result.json").exists() else sorted(p.parent for p in folder.rglob("result.json"))
+        )
+        found += [result for place in places if (result := read_result(place))]
+    if not found:
+        raise MissingError(
+            "no finished run",
+            where=", ".join(map(str, folders)),
+            why="there is no result.json",
+            fix="xmodal train RECIPE",
+        )
+    return found
