@@ -7,16 +7,17 @@ it; the digest in `body.json` proves that the result is the body that the run en
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from xmodal.bodies import BODIES, weights
-from xmodal.bodies.adapter import Adapter
 from xmodal.bodies.description import BODY_FILE, read_description
-from xmodal.bodies.options import RUN, BodyOptions
+from xmodal.bodies.options import RUN, Anatomy, BodyOptions
 from xmodal.components import find, load
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.types import BODY_ROLES, Site
@@ -24,7 +25,7 @@ from xmodal.types import BODY_ROLES, Site
 TRAINED = Path("checkpoint", "best.safetensors")
 
 
-def run_body(options: BodyOptions, body: Adapter) -> tuple[dict[Site, Tensor], float, dict[str, str]]:
+def run_body(options: BodyOptions) -> tuple[dict[Site, Tensor], float, dict[str, str]]:
     """The tensors of a run's body by site, its token embedding's root mean square, and its source.
 
     Raises:
@@ -34,18 +35,22 @@ def run_body(options: BodyOptions, body: Adapter) -> tuple[dict[Site, Tensor], f
     """
     folder = Path(options.init.removeprefix(RUN))
     description = read_description(folder)
-    entry = find("body", BODIES, description["options"].get("name", ""), where=str(folder / BODY_FILE))
-    start = load(entry.options).model_validate(description["options"])
-    base = weights.build_body(start, description["seed"])
-    shapes = {site: parameter.shape for site, parameter in body.claims() if site.used}
-    tensors: dict[Site, Tensor] = {site: parameter.data for site, parameter in base.body.claims() if site.used}
-    if shapes != {site: tensor.shape for site, tensor in tensors.items()}:
+    entry = find("body", BODIES, description["options"]["name"], where=str(folder / BODY_FILE))
+    try:
+        start: BodyOptions = load(entry.options).model_validate(description["options"])
+    except ValidationError as error:
+        raise DamagedError(
+            "the body's options cannot be understood", where=str(folder / BODY_FILE), why=str(error)
+        ) from None
+    if _built(start) != _built(options):
         raise UsageError(
             "the run's body has another architecture than this recipe's",
             where="body.init",
             why=f"the run trained {start.name} with layers {start.layers or 'all'}",
             fix="set body.name, body.layers and body.path as in the run",
         )
+    base = weights.build_body(start, description["seed"])
+    tensors: dict[Site, Tensor] = {site: parameter.data for site, parameter in base.body.claims() if site.used}
     try:
         trained = load_file(folder / TRAINED)
     except FileNotFoundError:
@@ -55,6 +60,9 @@ def run_body(options: BodyOptions, body: Adapter) -> tuple[dict[Site, Tensor], f
     by_name = {str(site): site for site in tensors}
     for name, tensor in trained.items():
         if name in by_name:
+            if tensor.shape != (shape := tensors[by_name[name]].shape):
+                what = f"{name} has the shape {tuple(tensor.shape)}, not {tuple(shape)}"
+                raise DamagedError(what, where=str(folder / TRAINED))
             tensors[by_name[name]] = tensor
         elif name.partition("[")[0].partition(".")[0] in BODY_ROLES:
             raise DamagedError(f"unknown tensor {name}", where=str(folder / TRAINED))
@@ -66,3 +74,9 @@ def run_body(options: BodyOptions, body: Adapter) -> tuple[dict[Site, Tensor], f
             fix="run it again: xmodal train RECIPE --force",
         )
     return tensors, base.token_rms, {"source": options.init, "started_as": json.dumps(base.source, sort_keys=True)}
+
+
+def _built(options: BodyOptions) -> Anatomy:
+    """What is built, whichever blocks it was made of."""
+    anatomy = options.anatomy()
+    return replace(anatomy, depth=len(anatomy.layers), layers=(), vocabulary=0)

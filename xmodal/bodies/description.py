@@ -21,7 +21,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     file = folder / BODY_FILE
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(description["options"], dict) or not isinstance(description["seed"], int):
+        if not isinstance(description["options"]["name"], str) or not isinstance(description["seed"], int):
             raise TypeError("options and seed are not what a run writes")
     except FileNotFoundError:
         raise MissingError(
@@ -30,7 +30,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             why=f"{file} is not there",
             fix="xmodal train the recipe that makes it",
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("cannot be read", where=str(file), why=repr(error)) from None
     if not description.get("trained_digest"):
         raise MissingError(

@@ -151,15 +151,17 @@ _GPT2_SIZES = {
     "gpt2-large": _gpt2(1280, 20, 36),
     "gpt2-xl": _gpt2(1600, 25, 48),
 }
+_MOST_BLOCKS = 1000
 _MINILM_L6 = Anatomy("bert", 384, 12, 1536, 6, tuple(range(6)), 512, 30522, 1e-12, types=2)
 
 
 def _kept(layers: str | None, depth: int, name: str) -> tuple[int, ...]:
     if layers is None:
         return tuple(range(depth))
-    match = re.fullmatch(r"\s*(-?\d{0,4})\s*(?::\s*(-?\d{0,4})\s*(?::\s*(-?\d{0,4})\s*)?)?", layers)
-    bounds = [int(text) if text not in (None, "") else None for text in match.groups()] if match else []
-    if not match or layers.strip() in ("", "-") or bounds[2:] == [0]:
+    edge = r"\s*(-?\d{1,4})?\s*"
+    match = re.fullmatch(f"{edge}(?::{edge}(?::{edge})?)?", layers)
+    bounds = [int(text) if text else None for text in match.groups()] if match else []
+    if not match or not layers.strip() or bounds[2:] == [0]:
         raise UsageError(
             f"layers '{layers}' is not a slice",
             where="body.layers",
@@ -188,7 +190,7 @@ def _config(folder: Path, family: str, fixed: dict[str, Any]) -> dict[str, Any]:
         raise MissingError(
             f"no {file}", where="body.path", fix="give a folder with config.json and model.safetensors"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read as JSON", where="body.path", why=str(error)) from None
     if not isinstance(config, dict) or config.get("model_type") != family:
         found = config.get("model_type") if isinstance(config, dict) else None
@@ -205,30 +207,44 @@ def _config(folder: Path, family: str, fixed: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _size(config: dict[str, Any], key: str, default: int | None = None) -> int:
-    value = config.get(key, default)
-    if value is None and default is not None:
-        value = default
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10_000_000:
+def _size(config: dict[str, Any], key: str, default: int, most: int = 10_000_000) -> int:
+    value = default if config.get(key) is None else config[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < most:
         raise UsageError(f"config.json says {key}: {value!r}, where a size should stand", where="body.path")
     return value
+
+
+def _heads(config: dict[str, Any], key: str, width: int) -> int:
+    heads = _size(config, key, 12)
+    if width % heads:
+        raise UsageError(
+            f"config.json says {key}: {heads}, and a width of {width} cannot be shared evenly", where="body.path"
+        )
+    return heads
+
+
+def _eps(config: dict[str, Any], key: str, default: float) -> float:
+    value = default if config.get(key) is None else config[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise UsageError(f"config.json says {key}: {value!r}, where a small number should stand", where="body.path")
+    return float(value)
 
 
 def _read_gpt2(folder: Path) -> Anatomy:
     fixed = {"activation_function": "gelu_new", "scale_attn_weights": True, "add_cross_attention": False}
     fixed |= {"scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False}
     config = _config(folder, "gpt2", fixed)
-    width, depth = _size(config, "n_embd", 768), _size(config, "n_layer", 12)
+    width, depth = _size(config, "n_embd", 768), _size(config, "n_layer", 12, _MOST_BLOCKS)
     return Anatomy(
         family="gpt2",
         width=width,
-        heads=_size(config, "n_head", 12),
+        heads=_heads(config, "n_head", width),
         inner=_size(config, "n_inner", 4 * width),
         depth=depth,
         layers=tuple(range(depth)),
         context=_size(config, "n_positions", 1024),
         vocabulary=_size(config, "vocab_size", 50257),
-        eps=float(config.get("layer_norm_epsilon", 1e-5)),
+        eps=_eps(config, "layer_norm_epsilon", 1e-5),
     )
 
 
@@ -240,16 +256,16 @@ def _read_bert(folder: Path) -> Anatomy:
         "add_cross_attention": False,
     }
     config = _config(folder, "bert", fixed)
-    depth = _size(config, "num_hidden_layers", 12)
+    width, depth = _size(config, "hidden_size", 768), _size(config, "num_hidden_layers", 12, _MOST_BLOCKS)
     return Anatomy(
         family="bert",
-        width=_size(config, "hidden_size", 768),
-        heads=_size(config, "num_attention_heads", 12),
+        width=width,
+        heads=_heads(config, "num_attention_heads", width),
         inner=_size(config, "intermediate_size", 3072),
         depth=depth,
         layers=tuple(range(depth)),
         context=_size(config, "max_position_embeddings", 512),
         vocabulary=_size(config, "vocab_size", 30522),
-        eps=float(config.get("layer_norm_eps", 1e-12)),
+        eps=_eps(config, "layer_norm_eps", 1e-12),
         types=_size(config, "type_vocab_size", 2),
     )

@@ -47,7 +47,7 @@ def build_body(options: BodyOptions, seed: int, device: torch.device | str = "cp
     if scheme + ":" == RUN:
         from xmodal.bodies.artifact import run_body
 
-        tensors, token_rms, source = run_body(options, body)
+        tensors, token_rms, source = run_body(options)
     elif scheme == "random":
         kind = "flat" if variant == "flat" else "published"
         tensors = {
@@ -73,25 +73,21 @@ def read_pretrained(file: Path, body: Adapter) -> tuple[dict[Site, Tensor], floa
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: a tensor is missing, has another shape, or nobody claims it.
+        DamagedError: a tensor is missing, twice there or claimed by nobody, or has another shape or no real numbers.
     """
     wanted = {str(body.source_names[parameter]): (site, parameter.shape) for site, parameter in body.claims()}
     try:
         with safe_open(file, framework="pt") as checkpoint:
             names = list(checkpoint.keys())
             prefix = next(prefix for prefix in body.prefixes if not prefix or any(n.startswith(prefix) for n in names))
+            if twice := [name for name in names if prefix and prefix + name in names]:
+                raise DamagedError(f"the checkpoint has {twice[0]} twice, once as {prefix}{twice[0]}", where=str(file))
             by_name = {name.removeprefix(prefix): name for name in names}
             _account_for(file, wanted, by_name, body)
             tensors = {}
             token_rms = init.STD
             for name, (site, shape) in wanted.items():
-                tensor = checkpoint.get_tensor(by_name[name]).float()
-                if tensor.shape != shape:
-                    raise DamagedError(
-                        f"{name} has the shape {tuple(tensor.shape)}, not {tuple(shape)}",
-                        where=str(file),
-                        why="config.json and model.safetensors belong to different models",
-                    )
+                tensor = _real(file, name, checkpoint.get_tensor(by_name[name]), shape)
                 if site.used:
                     tensors[site] = tensor
                 else:
@@ -101,6 +97,23 @@ def read_pretrained(file: Path, body: Adapter) -> tuple[dict[Site, Tensor], floa
     except SafetensorError as error:
         raise DamagedError("not a safetensors file", where=str(file), why=str(error)) from None
     return tensors, token_rms
+
+
+def _real(file: Path, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    if not tensor.is_floating_point():
+        raise DamagedError(
+            f"{name} holds {tensor.dtype}, not real numbers",
+            where=str(file),
+            why="a quantised checkpoint, perhaps",
+            fix="use one in float32, float16 or bfloat16",
+        )
+    if tensor.shape != shape:
+        raise DamagedError(
+            f"{name} has the shape {tuple(tensor.shape)}, not {tuple(shape)}",
+            where=str(file),
+            why="config.json and model.safetensors belong to different models",
+        )
+    return tensor.float()
 
 
 def _account_for(file: Path, wanted: dict, by_name: dict[str, str], body: Adapter) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from xmodal.errors import DamagedError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.lock import write_lock
+from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import write_json, write_whole
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
@@ -71,15 +72,15 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def must_hold_this_recipe(self) -> None:
-        """Refuses a folder whose lock file is another recipe's.
+    def lock(self) -> Lock | None:
+        """What the lock file in this folder holds, or None when there is none.
 
         Raises:
             UsageError: the lock file was edited, or belongs to another recipe or seed.
         """
         lock = self.path / LOCK
         if not lock.exists():
-            return
+            return None
         there = load_recipe(lock)
         if (there.digest(), there.seed) != (self._recipe.digest(), self._recipe.seed):
             raise UsageError(
@@ -89,6 +90,7 @@ class RunFolder:
                 f"this one {self._recipe.digest()} and {self._recipe.seed}",
                 fix="choose another folder with --out, or --force to replace what is there",
             )
+        return there.lock
 
     def clear(self) -> None:
         """Removes what an earlier run left here."""

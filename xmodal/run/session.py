@@ -80,7 +80,7 @@ def train(
     with folder.claimed():
         if force:
             folder.clear()
-        folder.must_hold_this_recipe()
+        held = folder.lock()
         before = folder.result()
         if before and before["status"] in FINISHED:
             return Run(folder.path, before, ran=False)
@@ -91,6 +91,9 @@ def train(
                 why=f"its last status is {before['status'] if before else 'killed'}",
                 fix="go on with --resume, or start again with --force",
             )
+        if held and not recipe.lock:
+            # An unfinished run goes on with the bytes and threads that it was started with.
+            recipe = recipe.model_copy(update={"lock": held})
         session = _Session(recipe, folder, tuple(listeners), stop)
         try:
             return session.run()

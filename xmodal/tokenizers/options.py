@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -75,14 +76,13 @@ class PatchOptions(_InputOptions):
         """
         match sample:
             case Continuous(shape=(channels, height, width)):
-                self._must_fill(height, f"an image of {height}x{width}")
-                self._must_fill(width, f"an image of {height}x{width}")
+                self._must_fill(f"an image of {height}x{width}", height, width)
                 return self._geometry((height // self.size) * (width // self.size), inputs=channels * self.size**2)
             case Continuous(shape=(rows, length)):
-                self._must_fill(length, f"rows of {length} numbers")
+                self._must_fill(f"rows of {length} numbers", length)
                 return self._geometry(rows * (length // self.size), inputs=self.size)
             case Symbols(max_length=length, fixed=True):
-                self._must_fill(length, f"a sequence of {length} symbols")
+                self._must_fill(f"a sequence of {length} symbols", length)
                 return self._geometry(length // self.size, inputs=self.size)
         raise UsageError(
             "patch cannot cut samples of this task",
@@ -90,9 +90,9 @@ class PatchOptions(_InputOptions):
             fix="use tokenizer sequence or amino-acid",
         )
 
-    def _must_fill(self, length: int, what: str) -> None:
-        if length % self.size:
-            near = [size for size in range(1, length + 1) if length % size == 0]
+    def _must_fill(self, what: str, *lengths: int) -> None:
+        if length := next((length for length in lengths if length % self.size), 0):
+            near = [size for size in range(1, length + 1) if math.gcd(*lengths) % size == 0]
             raise UsageError(
                 f"patches of {self.size} do not fill {what}",
                 why=f"{length} is not a multiple of {self.size}",
