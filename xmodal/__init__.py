@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xmodal.assemble import Model, assemble
+    from xmodal.assemble import Model
     from xmodal.errors import MissingError, RecipeError, SpecError, UsageError, XmodalError
     from xmodal.freeze import Plan, Seal, Spec
     from xmodal.recipe import Recipe, load_recipe
@@ -32,7 +32,6 @@ _HOMES = {
     "Tokens": "xmodal.tensors",
     "UsageError": "xmodal.errors",
     "XmodalError": "xmodal.errors",
-    "assemble": "xmodal.assemble",
     "load_recipe": "xmodal.recipe",
     "train": "xmodal.run.session",
 }
@@ -52,7 +51,6 @@ __all__ = [
     "Tokens",
     "UsageError",
     "XmodalError",
-    "assemble",
     "load_recipe",
     "train",
 ]

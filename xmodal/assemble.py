@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,9 @@ class Model(nn.Module):
 
     def __init__(self, tokenizer: Tokenizer, body: Adapter, head: Head) -> None:
         super().__init__()
-        self.tokenizer, self.body, self.head = tokenizer, body, head
+        self.tokenizer: Any = tokenizer
+        self.body: Any = body
+        self.head: Any = head
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch: `[batch classes]`, or `[batch count classes]` for a target per position."""
@@ -88,11 +90,11 @@ def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: boo
         token_rms=weighted.token_rms,
         random=seeds.torch_generator("init.input", recipe.seed),
     )
-    tokenizer = build_tokenizer(recipe.tokenizer, recipe.task.sample(), layer).to(device)
-    head = build_head(
-        recipe.head, recipe.task.target(), body.width, seeds.torch_generator("init.head", recipe.seed)
-    ).to(device)
+    tokenizer = build_tokenizer(recipe.tokenizer, recipe.task.sample(), layer)
+    head = build_head(recipe.head, recipe.task.target(), body.width, seeds.torch_generator("init.head", recipe.seed))
     model = Model(tokenizer, body, head)
+    for trained in (model.tokenizer, model.head):
+        trained.to(device)
     plan = freeze.parse(recipe.freeze).on(model, name=recipe.body.name)
     plan.apply()
     return Assembled(model, plan, weighted.source)

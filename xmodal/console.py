@@ -188,7 +188,12 @@ def show_plan(plan: Mapping[str, Any], title: str) -> None:
     for row in plan["rows"]:
         state = row["state"]
         table.add_row(
-            row["role"], row["layers"], f"{row['tensors']:,}", f"{row['parameters']:,}", state, style=colours[state]
+            ".".join(filter(None, (row["role"], row["part"]))),
+            row["layers"],
+            f"{row['tensors']:,}",
+            f"{row['parameters']:,}",
+            state,
+            style=colours[state],
         )
     out.print(table)
     clauses = Table(title=f"freeze: {plan['spec']}", title_justify="left")

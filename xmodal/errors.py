@@ -56,12 +56,6 @@ class DamagedError(MissingError):
     """Bytes on disk are not the bytes they should be (checksum, half-written file). Exit code 3."""
 
 
-class Interruption(XmodalError):
-    """A signal stopped the program; what was finished is kept. Exit code 130."""
-
-    exit_code = 130
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'lr'?` for the nearest of `known`, or an empty string when none is near."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

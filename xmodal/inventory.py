@@ -12,7 +12,7 @@ from xmodal.errors import MissingError, UsageError, did_you_mean
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, options_class
-from xmodal.run.folder import read_result
+from xmodal.run.result import read_result
 
 SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}
 _KINDS: dict[str, sources.Kind] = {"task": "data", "body": "bodies"}

@@ -126,7 +126,11 @@ def test_explain_counts_gpt2_without_a_download(xmodal: Xmodal) -> None:
     assert parameters["pos"] == (786_432, "trainable")
     assert parameters["embed"] == (38_597_376, "unused")
     assert plan["counts"]["total"] == 124_439_808
-    assert [(clause["sign"], clause["text"]) for clause in plan["clauses"]] == [("+", "body"), ("-", "ln"), ("-", "pos")]
+    assert [(clause["sign"], clause["text"]) for clause in plan["clauses"]] == [
+        ("+", "body"),
+        ("-", "ln"),
+        ("-", "pos"),
+    ]
     shown = xmodal("explain", "--body", "gpt2", "--freeze", "body - ln - pos").out
     for words in ("38,400", "786,432", "124,439,808", "38,597,376"):
         assert words in shown
@@ -143,7 +147,9 @@ def test_check_says_ok_or_everything_that_is_wrong(xmodal: Xmodal, recipe: Path,
     broken = tmp_path / "broken.yaml"
     broken.write_text(recipe.read_text().replace("steps: 8", "stepz: 8").replace("bits: 3", "bits: two"))
     ended = xmodal("check", broken)
-    assert_explains(ended, 2, f"{broken}:5", "no key 'stepz' in train; did you mean 'steps'?", f"{broken}:3", "2 problems")
+    assert_explains(
+        ended, 2, f"{broken}:5", "no key 'stepz' in train; did you mean 'steps'?", f"{broken}:3", "2 problems"
+    )
     both = xmodal("check", recipe, broken)
     assert both.code == 2
     assert "small.yaml: ok" in both.out
@@ -191,7 +197,9 @@ def test_a_damaged_body_exits_with_3(xmodal: Xmodal, recipe: Path, tmp_path: Pat
     (folder / "model.safetensors").write_bytes(b"half")
     changes = ("body.name=gpt2", "body.init=pretrained", f"body.path={folder}")
     words = [word for change in changes for word in ("-o", change)]
-    assert_explains(xmodal("train", recipe, *words, "--out", tmp_path / "runs"), 3, "not a safetensors file", str(folder))
+    assert_explains(
+        xmodal("train", recipe, *words, "--out", tmp_path / "runs"), 3, "not a safetensors file", str(folder)
+    )
 
 
 def test_debug_shows_the_traceback(xmodal: Xmodal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,7 +257,17 @@ def test_a_language_body_learns_xor_and_its_random_twin_does_not(tmp_path: Path)
     """The claim of the quickstart, in as few steps as show it."""
     scores = {}
     for init in ("pretrained", "random"):
-        words = ["train", "quickstart", "-o", f"body.init={init}", "-o", "train.steps=100", "--out", str(tmp_path), "--json"]
+        words = [
+            "train",
+            "quickstart",
+            "-o",
+            f"body.init={init}",
+            "-o",
+            "train.steps=100",
+            "--out",
+            str(tmp_path),
+            "--json",
+        ]
         command = [sys.executable, "-m", "xmodal", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
         scores[init] = json.loads(done.stdout)["test"]["accuracy"]

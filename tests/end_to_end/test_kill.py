@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from xmodal.recipe.library import shipped
-from xmodal.run.session import comparable
+from xmodal.run.result import comparable
 
 RECIPE = """\
 extends: {parent}

@@ -14,12 +14,13 @@ class StopAt:
     """Listens to a run and asks it to stop after some step."""
 
     def __init__(self, step: int) -> None:
-        self._step, self._asked = step, False
+        self._step, self._reached = step, False
 
-    def __call__(self, event: Event | None = None) -> bool:
-        if isinstance(event, Stepped) and event.step >= self._step:
-            self._asked = True
-        return self._asked
+    def __call__(self, event: Event) -> None:
+        self._reached |= isinstance(event, Stepped) and event.step >= self._step
+
+    def asked(self) -> bool:
+        return self._reached
 
 
 def same_tensors(one: Path, two: Path) -> None:

@@ -15,7 +15,8 @@ from xmodal.errors import UsageError, XmodalError
 from xmodal.recipe import Recipe
 from xmodal.run.checkpoint import load_tensors, save_tensors, write_whole
 from xmodal.run.folder import RunFolder
-from xmodal.run.session import comparable, resolve, train
+from xmodal.run.result import comparable
+from xmodal.run.session import resolve, train
 
 Small = Callable[..., Recipe]
 

@@ -11,7 +11,9 @@ from stopping import StopAt, same_tensors
 from xmodal.errors import DamagedError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.run.events import Ended, Evaluated, Event, Started, Stepped
-from xmodal.run.session import MEASURED, Run, comparable, train
+from xmodal.run.loop import Job
+from xmodal.run.result import MEASURED, comparable
+from xmodal.run.session import Run, train
 
 Small = Callable[..., Recipe]
 
@@ -91,7 +93,7 @@ def test_a_run_that_was_stopped_and_goes_on_is_the_run_that_was_not(
     straight = train(small(), out=tmp_path / "straight")
     for step in stops:
         stop = StopAt(step)
-        run = train(small(), out=tmp_path / "stopped", resume=True, listeners=[stop], stop=stop)
+        run = train(small(), out=tmp_path / "stopped", resume=True, listeners=[stop], stop=stop.asked)
         assert run.result["status"] == "interrupted"
         assert run.result["test"] is None
     resumed = train(small(), out=tmp_path / "stopped", resume=True)
@@ -111,7 +113,7 @@ def test_a_finished_run_is_not_run_twice(small: Small, out: Path) -> None:
 
 def test_an_unfinished_run_says_how_to_go_on(small: Small, out: Path) -> None:
     stop = StopAt(5)
-    train(small(), out=out, listeners=[stop], stop=stop)
+    train(small(), out=out, listeners=[stop], stop=stop.asked)
     with pytest.raises(UsageError) as caught:
         train(small(), out=out)
     assert "has not ended" in caught.value.what
@@ -157,7 +159,7 @@ def test_divergence_keeps_the_last_good_value(small: Small, out: Path) -> None:
     original, trainable = session.Loop, {}
 
     class Spy(original):  # type: ignore[misc,valid-type]
-        def __init__(self, job: object) -> None:
+        def __init__(self, job: Job) -> None:
             super().__init__(job)
             trainable.update(self.job.trainable)
 
@@ -236,7 +238,7 @@ def test_a_folder_of_another_recipe_is_refused(small: Small, out: Path) -> None:
 
 def test_a_cut_off_checkpoint_is_named(small: Small, out: Path) -> None:
     stop = StopAt(5)
-    run = train(small(), out=out, listeners=[stop], stop=stop)
+    run = train(small(), out=out, listeners=[stop], stop=stop.asked)
     last = checkpoint(run, "last")
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(DamagedError) as caught:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -74,6 +74,8 @@ class Anatomy:
 class BodyOptions(Options):
     """A transformer, how it starts, and how much of it is used."""
 
+    inits: ClassVar[tuple[str, ...]] = ("pretrained", "random", "random:flat", "statistics", "permuted")
+
     name: Any
     """Which body."""
     init: str = "pretrained"
@@ -93,7 +95,7 @@ class BodyOptions(Options):
         """The body's shape, from a table or from the `config.json` in `path`; no weights are read.
 
         Raises:
-            UsageError: `init` or `layers` means nothing for this body, or the folder holds another architecture.
+            UsageError: `layers` means nothing for this body, or the folder holds another architecture.
             MissingError: `path` has no `config.json`.
         """
         raise NotImplementedError
@@ -104,18 +106,27 @@ class BodyOptions(Options):
             return {}
         return {"init": RUN + read_description(Path(self.init.removeprefix(RUN)))["trained_digest"]}
 
-    def _finish(self, anatomy: Anatomy, inits: tuple[str, ...]) -> Anatomy:
-        if self.init not in inits and not self.init.startswith(RUN):
+    def check_init(self) -> None:
+        """Nothing, if this body can start as `init` says.
+
+        Raises:
+            UsageError: it cannot; the message lists how it can.
+        """
+        if self.init not in self.inits and not self.init.startswith(RUN):
             raise UsageError(
-                f"no init '{self.init}'{did_you_mean(self.init, inits)}",
+                f"no init '{self.init}'{did_you_mean(self.init, self.inits)}",
                 where="body.init",
-                why=f"{self.name} can start as {', '.join(inits)} or {RUN}FOLDER",
+                why=f"{self.name} can start as {', '.join(self.inits)} or {RUN}FOLDER",
             )
-        return replace(anatomy, layers=_kept(self.layers, anatomy.depth, self.name))
+
+    def _with_layers(self, whole: Anatomy) -> Anatomy:
+        return replace(whole, layers=_kept(self.layers, whole.depth, self.name))
 
 
 class GPT2Options(BodyOptions):
     """GPT-2 (Radford 2019): causal, learned positions, layer norm before each part, query, key and value fused."""
+
+    inits = (*BodyOptions.inits, "random:scaled")
 
     name: Literal["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"]
     """Which size."""
@@ -123,7 +134,7 @@ class GPT2Options(BodyOptions):
     def anatomy(self) -> Anatomy:
         """As `BodyOptions.anatomy`."""
         own = _GPT2_SIZES[self.name] if self.path is None else _read_gpt2(Path(self.path))
-        return self._finish(own, ("pretrained", "random", "random:scaled", "random:flat", "statistics", "permuted"))
+        return self._with_layers(own)
 
 
 class BertOptions(BodyOptions):
@@ -138,7 +149,7 @@ class BertOptions(BodyOptions):
     def anatomy(self) -> Anatomy:
         """As `BodyOptions.anatomy`."""
         own = _MINILM_L6 if self.path is None else _read_bert(Path(self.path))
-        return self._finish(own, ("pretrained", "random", "random:flat", "statistics", "permuted"))
+        return self._with_layers(own)
 
 
 def _gpt2(width: int, heads: int, depth: int) -> Anatomy:

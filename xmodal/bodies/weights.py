@@ -39,9 +39,11 @@ def build_body(options: BodyOptions, seed: int, device: torch.device | str = "cp
     A random body touches neither the network nor the cache.
 
     Raises:
+        UsageError: this body has no such init.
         MissingError: its weights are not on this machine.
         DamagedError: the weights are not those that were fetched, or do not fit the architecture.
     """
+    options.check_init()
     body = skeleton(options)
     anatomy, (scheme, _, variant) = options.anatomy(), options.init.partition(":")
     if scheme + ":" == RUN:

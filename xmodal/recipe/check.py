@@ -137,6 +137,7 @@ class _Check:
         if task and tokenizer:
             geometry = self.attempt(("tokenizer", "size"), lambda: tokenizer.geometry(task.sample()))
         if body:
+            self.attempt(("body", "init"), body.check_init)
             anatomy = self.attempt(("body",), body.anatomy)
         if body and geometry and anatomy and geometry.tokens > anatomy.context:
             self.add(
@@ -157,7 +158,11 @@ class _Check:
             and isinstance(train.get("steps"), int)
             and train["warmup"] > train["steps"]
         ):
-            self.add(("train", "warmup"), f"warmup of {train['warmup']} is longer than the {train['steps']} steps")
+            self.add(
+                ("train", "warmup"),
+                f"warmup of {train['warmup']} is longer than the {train['steps']} steps",
+                fix="set train.warmup to at most train.steps; a tiny form needs its own",
+            )
 
     def select(self, spec: str, anatomy: Anatomy | None, geometry: Geometry | None, body: Any) -> None:
         parsed = freeze.parse(spec)

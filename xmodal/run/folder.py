@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import DamagedError, UsageError, XmodalError
+from xmodal.errors import UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.lock import write_lock
 from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import write_json, write_whole
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
+from xmodal.run.result import read_result
 
-LOCK, EVENTS, RESULT = "recipe.lock.yaml", "events.jsonl", "result.json"
-FINISHED = ("done", "diverged")
+LOCK, EVENTS = "recipe.lock.yaml", "events.jsonl"
 
 
 class RunFolder:
@@ -49,7 +49,7 @@ class RunFolder:
         """Holds the folder for this process, so that two never write into one run."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / ".claim", os.O_RDWR | os.O_CREAT)
+            handle = os.open(self.path / ".claim", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise XmodalError(
                 "the run folder cannot be written",
@@ -143,19 +143,3 @@ class RunFolder:
                 fix="free some space, then go on with --resume",
             ) from None
         self._events.clear()
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """`result.json` of a run folder, or None when there is none.
-
-    Raises:
-        DamagedError: it is not JSON.
-    """
-    try:
-        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DamagedError(
-            "cannot be read", where=str(folder / RESULT), why=str(error), fix="run it again with --force"
-        ) from None

@@ -24,16 +24,15 @@ from xmodal.recipe.lock import compare
 from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
-from xmodal.run.folder import FINISHED, RESULT, RunFolder
+from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Job, Loop
 from xmodal.run.optimizer import reached
+from xmodal.run.result import FINISHED, RESULT, SCHEMA
 from xmodal.tasks import build_task
 from xmodal.types import Task
 
-SCHEMA = 1
 THRESHOLDS = (0.75, 0.9, 0.95, 0.99)
-MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes")
-"""The keys of a result that depend on the machine's speed; all others repeat to the bit."""
+"""Validation accuracies for which a result says after how many steps they were reached."""
 
 
 @dataclass(frozen=True)
@@ -299,11 +298,6 @@ class _Session:
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
-
-
-def comparable(result: dict[str, Any]) -> dict[str, Any]:
-    """A result without what depends on the machine's speed; two runs of one recipe and seed agree on the rest."""
-    return {key: value for key, value in result.items() if key not in MEASURED}
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xmodal import seeds, sources
+from xmodal.errors import UsageError
 from xmodal.tasks.options import DigitsOptions
 from xmodal.tensors import Batch
 from xmodal.types import SplitName
@@ -23,6 +24,13 @@ class Digits:
         self.sample, self.target = options.sample(), options.target()
         train = sources.read_digits(options.name, "train")
         test = sources.read_digits(options.name, "test")
+        left = len(train[1]) - options.val
+        if left < (options.train or 1):
+            raise UsageError(
+                f"{options.train or 'some'} training samples are asked for, and validation leaves {max(left, 0)}",
+                where="task.train",
+                fix="set task.train or task.val lower",
+            )
         order = seeds.numpy_generator("split", seed).permutation(len(train[1]))
         parts = {
             "val": (train, order[: options.val]),

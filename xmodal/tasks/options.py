@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from xmodal.components import Options
 from xmodal.types import Classes, Continuous, PerPosition, SampleSpec, Symbols, TargetSpec
@@ -91,12 +91,6 @@ class DigitsOptions(Options):
     """Number of validation samples, taken out of the training set by seed."""
     test: int | None = Field(default=None, ge=1, le=10_000)
     """Number of test samples; null takes all."""
-
-    @model_validator(mode="after")
-    def _must_be_there(self) -> Self:
-        if self.train and self.train + self.val > 60_000:
-            raise ValueError(f"{self.train} samples for training and {self.val} for validation are more than the 60000 there are")
-        return self
 
     def sample(self) -> SampleSpec:
         """One channel, standardised with the mean and deviation of the training split."""

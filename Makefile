@@ -1,0 +1,101 @@
+# make demo   a first frozen transfer and its random twin, side by side
+# make test   every check that a change must pass
+# make clean  remove what make made; runs and cached weights stay
+
+PYTHON ?= python3
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.ready
+XMODAL := $(BIN)/xmodal
+say = @printf '\n== %s\n' "$(1)"
+
+.PHONY: help .venv demo test clean
+.PHONY: lint format types weights-and-data unit recipes tiny docs
+
+help:
+	@sed -n '1,3s/^# //p' Makefile
+
+.venv: $(READY)
+
+# The stamp is newer than pyproject.toml when the environment holds what that asks for.
+$(READY): pyproject.toml
+	$(call say,environment)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "xmodal needs Python 3.11 or newer; choose one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	echo '$(BIN)/python -m pip install -e ".[dev,docs]"'; \
+	if ! $(BIN)/python -m pip install -e ".[dev,docs]" 2>&1 | tee "$$log"; then \
+	  if grep -qE 'No matching distribution|Could not find a version|Connection|Max retries|timed out|[Pp]roxy|SSL|HTTP error|Temporary failure' "$$log"; then \
+	    printf '\n%s\n%s\n%s\n' \
+	      'The package registry failed, not xmodal: pip could not reach it, or it lacks a package (see above).' \
+	      '  why: the environment is installed by plain pip, with your own settings' \
+	      '  fix: see that "pip download einops" works, then run make again'; \
+	  fi; \
+	  exit 1; \
+	fi
+	@touch $@
+
+demo: $(READY)
+	$(call say,body)
+	$(XMODAL) get body minilm-l6
+	$(call say,a frozen pretrained body)
+	$(XMODAL) train quickstart --resume
+	$(call say,its random twin - as many steps)
+	$(XMODAL) train quickstart -o body.init=random -o name=quickstart-random --resume
+	$(call say,side by side)
+	$(XMODAL) report runs/quickstart runs/quickstart-random
+
+test: lint format types weights-and-data unit recipes tiny docs
+	$(call say,all checks passed)
+
+lint: $(READY)
+	$(call say,ruff check)
+	$(BIN)/ruff check
+
+format: $(READY)
+	$(call say,ruff format --check)
+	$(BIN)/ruff format --check
+
+types: $(READY)
+	$(call say,pyright)
+	$(BIN)/pyright
+
+weights-and-data: $(READY)
+	$(call say,weights and data that the tests need)
+	$(XMODAL) get body minilm-l6
+	$(XMODAL) get data mnist
+	$(XMODAL) get data fashion-mnist
+
+unit: $(READY)
+	$(call say,pytest)
+	$(BIN)/pytest
+
+recipes: $(READY)
+	$(call say,xmodal check)
+	$(XMODAL) check recipes/*.yaml
+
+tiny: $(READY)
+	$(call say,the tiny form of every recipe)
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; count=0; \
+	for recipe in recipes/*.yaml; do \
+	  [ -e "$$recipe" ] || continue; \
+	  printf -- '-- %s\n' "$$recipe"; \
+	  $(XMODAL) train "$$recipe" --tiny --out "$$out"; \
+	  count=$$((count + 1)); \
+	done; \
+	[ "$$count" -gt 0 ] || { echo 'no recipe found in recipes/'; exit 1; }; \
+	echo "$$count recipes ran in their tiny form"
+
+docs: $(READY)
+	$(call say,mkdocs build --strict)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv site dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,100 @@
+"""Shapes are executed; no test sees the user's cache or the network; two tiny bodies lie ready."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import runtime_checkable
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it, once, when it is imported
+
+# Every module whose signatures have shapes. Left out: `bodies.weights` and `bodies.artifact`, which have none and take an
+# `Adapter`, a protocol that beartype could check only by looking for submodules, which Python 3.12 no longer finds.
+SHAPED = [
+    "xmodal.assemble",
+    "xmodal.bodies.bert",
+    "xmodal.bodies.gpt2",
+    "xmodal.bodies.init",
+    "xmodal.heads",
+    "xmodal.run.evaluate",
+    "xmodal.run.loop",
+    "xmodal.tasks",
+    "xmodal.tensors",
+    "xmodal.tokenizers",
+]
+install_import_hook(SHAPED, "beartype.beartype")
+
+import torch  # noqa: E402
+from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTrainedModel  # noqa: E402
+
+from xmodal import sources, types  # noqa: E402
+from xmodal.bodies.options import BertOptions, BodyOptions, GPT2Options  # noqa: E402
+
+for contract in (types.Body, types.Head, types.Split, types.Task, types.Tokenizer):
+    runtime_checkable(contract)  # so that beartype looks for every name that the contract promises
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache and no hub, but for tests that need real weights: they read the user's cache."""
+    if not request.node.get_closest_marker("weights"):
+        monkeypatch.setenv("XMODAL_HOME", str(tmp_path / "xmodal-home"))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    elif (found := sources.status("bodies", "minilm-l6")) != "here":
+        pytest.skip(f"the weights of minilm-l6 are {found} on this machine: xmodal get body minilm-l6")
+
+
+def save(model: PreTrainedModel, folder: Path) -> Path:
+    """Saves a model after moving every parameter, so that no bias is zero and no two layer norms are alike."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.empty(parameter.shape).normal_(0, 0.1, generator=random))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a GPT-2 of 3 blocks, as transformers saves it."""
+    config = GPT2Config(vocab_size=97, n_positions=64, n_embd=32, n_layer=3, n_head=4)
+    return save(GPT2Model(config), tmp_path_factory.mktemp("tiny-gpt2"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a BERT of 3 blocks, as transformers saves it, pooler included."""
+    config = BertConfig(
+        vocab_size=97,
+        max_position_embeddings=64,
+        type_vocab_size=2,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=128,
+        layer_norm_eps=1e-12,
+    )
+    return save(BertModel(config), tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(params=["gpt2", "bert"])
+def family(request: pytest.FixtureRequest) -> str:
+    """Each family that xmodal builds."""
+    return request.param
+
+
+@pytest.fixture
+def tiny(family: str, tiny_gpt2: Path, tiny_bert: Path) -> Callable[..., BodyOptions]:
+    """Makes options of the tiny body of each family; `path` may be another folder."""
+
+    def options(path: Path = tiny_gpt2 if family == "gpt2" else tiny_bert, **changes: object) -> BodyOptions:
+        kind, name = (GPT2Options, "gpt2") if family == "gpt2" else (BertOptions, "minilm-l6")
+        return kind.model_validate({"name": name, "path": str(path), **changes})
+
+    return options

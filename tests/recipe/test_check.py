@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from xmodal.errors import RecipeError, UsageError
+from xmodal.recipe import Recipe, load_recipe
+from xmodal.recipe.library import find_recipe, shipped
+from xmodal.recipe.schema import COMPONENTS, json_schema
+from xmodal.recipe.source import read
+
+GOOD = """\
+name: trial
+task: {name: bit-xor, bits: 5}
+tokenizer: {name: sequence}
+body: {name: minilm-l6, init: random}
+freeze: body - ln - pos
+head: {name: per-position}
+train:
+  lr: 3e-3
+  steps: 10
+"""
+
+
+def problems(tmp_path: Path, text: str, *overrides: str) -> list[UsageError]:
+    file = tmp_path / "trial.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file, overrides)
+    return list(caught.value.problems)
+
+
+def only(tmp_path: Path, text: str, *overrides: str) -> UsageError:
+    found = problems(tmp_path, text, *overrides)
+    assert len(found) == 1, [str(problem) for problem in found]
+    return found[0]
+
+
+def test_a_good_recipe_has_its_defaults_and_its_numbers(tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(GOOD)
+    recipe = load_recipe(tmp_path / "trial.yaml", seed=7)
+    assert recipe.train.lr == 0.003  # PyYAML alone reads the text '3e-3'
+    assert recipe.train.optimizer == "adam"
+    assert recipe.train.clip_norm == 1.0
+    assert recipe.body.dropout == 0.0
+    assert recipe.precision == "auto"
+    assert recipe.seed == 7
+
+
+def test_the_designs_example_is_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(
+        """\
+name: bit-xor-fpt
+task: {name: bit-xor, bits: 5}
+tokenizer: {name: sequence}
+body: {name: minilm-l6, init: pretrained, dropout: 0.0}
+freeze: body - ln - pos
+head: {name: per-position}
+train: {optimizer: adam, lr: 3e-3, batch_size: 32, steps: 400, clip_norm: 1.0, eval_every: 50, patience: 4}
+precision: auto
+seed: 0
+"""
+    )
+    assert load_recipe(tmp_path / "trial.yaml").train.patience == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what", "rest"),
+    [
+        (
+            "  lr: 3e-3",
+            "  learning_rte: 3e-3\n  lr: 1",
+            8,
+            "no key 'learning_rte' in train; did you mean 'lr'?",
+            "known:",
+        ),
+        ("  steps: 10", "  steps: 10\n  batchsize: 3", 10, "in train; did you mean 'batch_size'?", "known:"),
+        ("  steps: 10", '  steps: "10"', 9, "train.steps: input should be a valid integer, not '10'", "Most steps"),
+        ("  steps: 10", "  steps: 0", 9, "train.steps: input should be greater than or equal to 1, not 0", ""),
+        ("  lr: 3e-3", "  lr: -1", 8, "train.lr: input should be greater than 0", "Learning rate"),
+        ("  lr: 3e-3", "  lr: .inf", 8, "train.lr: input should be a finite number", ""),
+        ("  steps: 10", "  steps: 10\n  warmup: 11", 10, "warmup of 11 is longer than the 10 steps", ""),
+        ("freeze: body", "freez: body", 5, "no key 'freez'; did you mean 'freeze'?", ""),
+        ("freeze: body", "lr: 1\nfreeze: body", 5, "no key 'lr'; 'lr' belongs in train", ""),
+        ("freeze: body", "init: random\nfreeze: body", 5, "no key 'init'; 'init' belongs in tokenizer or body", ""),
+        ("name: trial", "name: ../trial", 1, "name: string should match pattern", "run folder"),
+        ("bit-xor, bits: 5", "bit-xr", 2, "no task 'bit-xr'; did you mean 'bit-xor'?", "bit-memory"),
+        ("bits: 5", "bits: 5, strings: 2", 2, "no key 'strings' in task", "known: name, bits"),
+        ("bits: 5", "bits: true", 2, "task.bits: input should be a valid integer, not True", ""),
+        ("minilm-l6", "minilm", 4, "no body 'minilm'; did you mean 'minilm-l6'?", "gpt2"),
+        ("init: random", "init: randm", 4, "no init 'randm'; did you mean 'random'?", "run:FOLDER"),
+        ("init: random", "init: 'random:scaled'", 4, "no init 'random:scaled'", "random:flat"),
+        ("init: random", 'init: random, layers: "0:7"', 4, "goes past the last block", "minilm-l6 has 6"),
+        ("init: random", "init: random, dropout: 1.0", 4, "body.dropout: input should be less than 1", ""),
+        ("body - ln - pos", "body - ln - scale", 5, "scale", "?"),
+        ("body - ln - pos", "body - attn.qkv", 5, "qkv", "q"),
+        ("body - ln - pos", "body - ln[6:]", 5, "6", ""),
+        ("body - ln - pos", "body - atn", 5, "atn", "attn"),
+        ("body - ln - pos", "all", 5, "'all' freezes everything", "all - head"),
+        (
+            "head: {name: per-position}",
+            "head: {name: mean}",
+            6,
+            "mean gives one label for a sample",
+            "use head per-position",
+        ),
+        ("sequence}", "patch, size: 3}", 3, "patches of 3 do not fill a sequence of 10 symbols", "1, 2, 5, 10"),
+        ("sequence}", "amino-acid}", 3, "amino-acid reads letters", "use tokenizer sequence"),
+        ("sequence}", "patch, size: 5}", 6, "reads the last 5 tokens, and a sample has 2", "per_token to at least 3"),
+        (
+            "head: {name: per-position}",
+            "head: {name: per-position, per_token: 2}",
+            6,
+            "5 labels cannot be read 2 to a token",
+            "",
+        ),
+        ("head: {name: per-position}", "head: mean", 6, "head is a word, and options are wanted", "head: {name: mean}"),
+        ("head: {name: per-position}\n", "", 1, "head is missing", "How a label is read"),
+        ("  steps: 10", "  steps: 10\nseed: -1", 10, "seed: input should be greater than or equal to 0", ""),
+        ("  steps: 10", "  steps: 10\ndevice: tpu", 10, "device: string should match pattern", ""),
+    ],
+)
+def test_a_fault_is_named_with_its_line_and_a_way_out(
+    tmp_path: Path, old: str, new: str, line: int, what: str, rest: str
+) -> None:
+    assert old in GOOD
+    problem = only(tmp_path, GOOD.replace(old, new))
+    assert what in problem.what
+    place = f"{tmp_path / 'trial.yaml'}"
+    assert problem.where == (f"{place}:{line}" if "missing" not in what else place) or problem.where.startswith(place)
+    if "missing" not in what:
+        assert problem.where == f"{place}:{line}"
+    assert rest in str(problem)
+    assert problem.exit_code == 2
+
+
+def test_all_faults_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = GOOD.replace("bits: 5", "bitz: 5").replace("sequence", "sequnce").replace("- pos", "- scale")
+    text = text.replace("  lr: 3e-3", "  lr: fast").replace("  steps: 10", "  step: 10")
+    found = problems(tmp_path, text)
+    lines = [int(problem.where.rpartition(":")[2]) for problem in found if problem.where[-1].isdigit()]
+    assert lines == sorted(lines)
+    said = "\n".join(str(problem) for problem in found)
+    for words in ("'bitz'", "'sequnce'", "scale", "train.lr", "'step'", "steps is missing"):
+        assert words in said
+
+
+def test_more_tokens_than_the_context_fail_before_anything_is_fetched(tmp_path: Path) -> None:
+    text = GOOD.replace("bit-xor, bits: 5", "bit-memory, bits: 1000").replace("name: sequence", "name: patch, size: 10")
+    text = text.replace("per-position", "per-position, per_token: 10").replace("init: random", "init: pretrained")
+    problem = only(tmp_path, text)
+    assert problem.what == "600 tokens do not fit minilm-l6, which takes 512"
+    assert problem.where.endswith("trial.yaml:2")
+    assert "learned positions" in problem.why
+    assert "larger patches" in problem.fix
+
+
+def test_gpt2_has_its_own_scheme_and_a_causal_class_token_reads_nothing(tmp_path: Path) -> None:
+    text = GOOD.replace("minilm-l6, init: random", "gpt2, init: 'random:scaled'").replace("bit-xor, bits: 5", "mnist")
+    text = text.replace("sequence", "patch, size: 4, class_token: true").replace("per-position", "class-token")
+    assert "has seen nothing" in only(tmp_path, text).what
+    text = text.replace(", class_token: true", "")
+    assert "there is none" in only(tmp_path, text).what
+
+
+def test_a_fault_in_an_override_names_the_override(tmp_path: Path) -> None:
+    problem = only(tmp_path, GOOD, "train.lr=fast")
+    assert problem.where == "-o train.lr"
+
+
+def test_a_fault_in_a_parent_names_the_parents_line(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text(GOOD.replace("lr: 3e-3", "lr: no"))
+    problem = only(tmp_path, "extends: parent.yaml\nname: child\n")
+    assert problem.where == f"{tmp_path / 'parent.yaml'}:8"
+
+
+def test_a_component_of_another_name_does_not_inherit_options(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text(GOOD)
+    child = "extends: parent.yaml\nname: child\ntask: {name: mnist}\n"
+    child += "tokenizer: {name: patch, size: 4}\nhead: {name: mean}\n"
+    (tmp_path / "child.yaml").write_text(child)
+    recipe = load_recipe(tmp_path / "child.yaml")
+    assert recipe.task.name == "mnist"
+    assert recipe.train.lr == 0.003
+
+
+def test_nothing_that_a_recipe_holds_is_executed(tmp_path: Path) -> None:
+    target = tmp_path / "touched"
+    text = GOOD + f"tiny: !!python/object/apply:os.system ['touch {target}']\n"
+    assert "tag" in only(tmp_path, text).what.lower() + only(tmp_path, text).why.lower()
+    assert not target.exists()
+
+
+def test_the_tiny_form_is_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(GOOD + "tiny: {train: {stepz: 2}}\n")
+    assert load_recipe(tmp_path / "trial.yaml").tiny
+    with pytest.raises(RecipeError, match="stepz"):
+        load_recipe(tmp_path / "trial.yaml", tiny=True)
+    (tmp_path / "trial.yaml").write_text(GOOD)
+    with pytest.raises(RecipeError, match="no tiny form"):
+        load_recipe(tmp_path / "trial.yaml", tiny=True)
+
+
+def test_the_digest_names_the_experiment(tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(GOOD)
+
+    def digest(*overrides: str) -> str:
+        return load_recipe(tmp_path / "trial.yaml", overrides).digest()
+
+    same = ("seed=3", "name=other", "threads=1", "train.optimizer=adam", "body.dropout=0.0", "tiny={train: {steps: 1}}")
+    assert {digest(override) for override in same} == {digest()}
+    others = ("train.lr=1e-3", "body.init='random:flat'", "freeze=none", "task.bits=4", "precision=bfloat16")
+    assert len({digest(), *(digest(override) for override in others)}) == 1 + len(others)
+
+
+def test_every_shipped_recipe_is_sound_and_says_what_it_is() -> None:
+    assert len(shipped()) >= 7
+    for name, path in shipped().items():
+        recipe = load_recipe(path)
+        assert recipe.name == name.replace("_", "-")
+        assert load_recipe(path, tiny=True).train.steps == 2
+        header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+        for words in (f"xmodal train recipes/{name}.yaml", "two cores", "expect"):
+            assert words in header, f"{name} does not say {words}"
+
+
+def test_recipes_are_found_by_path_and_by_name(tmp_path: Path) -> None:
+    assert find_recipe("quickstart") == find_recipe("quick-start".replace("-", "")) == shipped()["quickstart"]
+    assert find_recipe("bit-xor-fpt") == shipped()["bit_xor_fpt"]
+    assert find_recipe(str(tmp_path / "x.yaml")) == tmp_path / "x.yaml"
+    with pytest.raises(UsageError, match="did you mean 'quickstart'"):
+        find_recipe("quickstrt")
+
+
+def test_the_json_schema_accepts_what_we_accept() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in shipped().values():
+        validator.validate(read(path).data)
+        # As an editor sees a file that extends another: the file alone.
+        validator.validate({**json.loads(json.dumps(read(path).data)), "extends": "other.yaml"})
+    wrong = read(shipped()["bit_xor_fpt"]).data
+    for path, value in ((("train", "lr"), "fast"), (("body", "nme"), "x"), (("freez",), "none")):
+        spoilt = json.loads(json.dumps(wrong))
+        at = spoilt
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = value
+        assert not validator.is_valid(spoilt), path
+    named = json.dumps(schema)
+    assert all(f'"{name}"' in named for table in COMPONENTS.values() for name in table)
+
+
+def test_every_field_of_every_option_is_documented() -> None:
+    from xmodal.recipe.schema import Lock, TrainOptions, options_class
+
+    models = {Recipe, TrainOptions, Lock}
+    for section, table in COMPONENTS.items():
+        models |= {options for name in table if (options := options_class(section, name))}  # type: ignore[misc]
+    assert len(models) > 10
+    for model in models:
+        assert model.__doc__
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+
+
+def test_checking_does_not_load_torch(tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(GOOD)
+    code = f"import sys; from xmodal.recipe import load_recipe; load_recipe({str(tmp_path / 'trial.yaml')!r}); "
+    code += "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

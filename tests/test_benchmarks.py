@@ -1,0 +1,49 @@
+"""Committed results belong to the recipes as they are, and the recipes' headers say what the results say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xmodal.recipe import load_recipe
+from xmodal.recipe.library import shipped
+from xmodal.run.session import resolve
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def results() -> dict[str, Any]:
+    return {file.name: json.loads(file.read_text()) for file in sorted(RESULTS.glob("*-s*.json"))}
+
+
+def test_there_is_a_result_for_every_recipe() -> None:
+    run = {result["name"].replace("-", "_") for result in results().values()}
+    assert run >= set(shipped())
+    assert [result["seed"] for result in results().values() if result["name"] == "bit-xor-fpt"] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("file", results())
+def test_a_result_is_of_the_recipe_as_it_is(file: str) -> None:
+    result = results()[file]
+    recipe = load_recipe(shipped()[result["name"].replace("-", "_")], ["device=cpu"])
+    assert file == f"{recipe.name}-s{result['seed']}.json"
+    assert result["recipe_digest"] == resolve(recipe).digest()
+    assert result["schema"] == 1
+    assert result["status"] == "done"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_header_says_what_the_result_says(name: str) -> None:
+    header = " ".join(line.lstrip("# ") for line in shipped()[name].read_text().splitlines() if line.startswith("#"))
+    result = results()[f"{name.replace('_', '-')}-s0.json"]
+    expected = re.search(r"expect ([\d.]+) %", header)
+    assert expected
+    assert float(expected[1]) == round(100 * result["test"]["accuracy"], 1)
+    takes = re.search(r"[Tt]akes about (\d+) (seconds|minutes) on two cores", header)
+    assert takes
+    seconds = int(takes[1]) * (60 if takes[2] == "minutes" else 1)
+    assert 0.5 * result["seconds"] < seconds < 2 * result["seconds"]
