@@ -12,19 +12,25 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it, once, when it is imported
 
-# Every module whose signatures have shapes. Left out: `bodies.weights` and `bodies.artifact`, which have none and take an
-# `Adapter`, a protocol that beartype could check only by looking for submodules, which Python 3.12 no longer finds.
+# Every module on the path of a batch. Left out: `bodies.weights` and `bodies.artifact`, which take an `Adapter`, a
+# protocol that beartype could check only by looking for submodules, which Python 3.12 no longer finds; and options,
+# which pydantic checks.
 SHAPED = [
     "xmodal.assemble",
     "xmodal.bodies.bert",
     "xmodal.bodies.gpt2",
     "xmodal.bodies.init",
-    "xmodal.heads",
+    "xmodal.heads.readout",
+    "xmodal.heads.score",
     "xmodal.run.evaluate",
     "xmodal.run.loop",
-    "xmodal.tasks",
+    "xmodal.tasks.bits",
+    "xmodal.tasks.images",
     "xmodal.tensors",
-    "xmodal.tokenizers",
+    "xmodal.tokenizers.amino_acid",
+    "xmodal.tokenizers.input_layer",
+    "xmodal.tokenizers.patch",
+    "xmodal.tokenizers.sequence",
 ]
 install_import_hook(SHAPED, "beartype.beartype")
 

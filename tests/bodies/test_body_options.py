@@ -105,7 +105,7 @@ def test_a_wrong_scheme_names_the_right_ones(name: str) -> None:
     kind = BertOptions if name == "minilm-l6" else GPT2Options
     options = kind.model_validate({"name": name, "init": "pretraned"})
     with pytest.raises(UsageError, match="did you mean 'pretrained'") as caught:
-        options.anatomy()
+        options.check_init()
     assert caught.value.where == "body.init"
     assert "permuted" in caught.value.why
     assert "run:FOLDER" in caught.value.why
@@ -114,7 +114,17 @@ def test_a_wrong_scheme_names_the_right_ones(name: str) -> None:
 
 def test_bert_has_no_scaled_scheme() -> None:
     with pytest.raises(UsageError, match="no init 'random:scaled'"):
-        BertOptions(name="minilm-l6", init="random:scaled").anatomy()
+        BertOptions(name="minilm-l6", init="random:scaled").check_init()
+
+
+def test_a_wrong_scheme_builds_nothing(tiny: Tiny) -> None:
+    with pytest.raises(UsageError, match="no init 'randm'; did you mean 'random'"):
+        build_body(tiny(init="randm"), seed=0)
+
+
+@pytest.mark.parametrize("init", ["pretrained", "random", "random:flat", "statistics", "permuted", "run:anywhere"])
+def test_right_schemes(tiny: Tiny, init: str) -> None:
+    tiny(init=init).check_init()
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])

@@ -38,13 +38,18 @@ def tokens(lengths: tuple[int, ...], most: int, *, padded: bool = True, prefix: 
     return Tokens(torch.zeros(len(lengths), most, 2), mask, padded=padded, prefix=prefix)
 
 
-def transparent(head: Head) -> Head:
-    """Each label's first logit becomes the first number of the vector it is read from."""
-    assert isinstance(head, nn.Module)
+def set_layer(head: Head, weight: Tensor | float, bias: Tensor | float) -> Head:
+    """Puts values into a head's output layer."""
+    layer = dict(head.claims())
     with torch.no_grad():
-        head.layer.weight.zero_()
-        head.layer.weight[:, 0] = 1
+        layer[Site("head")].copy_(torch.as_tensor(weight))
+        layer[Site("head", kind="bias")].copy_(torch.as_tensor(bias))
     return head
+
+
+def transparent(head: Head) -> Head:
+    """Each logit becomes the first number of the vector it is read from."""
+    return set_layer(head, torch.tensor([1.0, 0.0]), 0.0)
 
 
 def test_the_last_real_token_is_read() -> None:
@@ -85,11 +90,7 @@ def test_label_j_comes_from_token_j_over_per_token(per_token: int) -> None:
 
 
 def test_labels_of_one_token_have_weights_of_their_own() -> None:
-    head = build("per-position", PerPosition(count=4, classes=3), 2, per_token=2)
-    assert isinstance(head, nn.Module)
-    with torch.no_grad():
-        head.layer.weight.zero_()
-        head.layer.bias.copy_(torch.arange(6.0))
+    head = set_layer(build("per-position", PerPosition(count=4, classes=3), 2, per_token=2), 0.0, torch.arange(6.0))
     logits = head(numbered(1, 2), tokens((2,), 2))
     assert logits.tolist() == [[[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5]]]
 

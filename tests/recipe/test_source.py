@@ -299,6 +299,8 @@ def test_a_missing_recipe_names_its_neighbour(folder: Path, name: str) -> None:
     (problem,) = refused(folder / name)
     assert problem.what == f"cannot read recipes/{name}; did you mean 'recipes/bit_xor_fpt.yaml'?"
     assert problem.why == "No such file or directory"
+    write(folder / "gpt.yaml", "a: 1\n")
+    assert refused(folder / "gp.yaml")[0].what == "cannot read recipes/gp.yaml; did you mean 'recipes/gpt.yaml'?"
 
 
 def test_a_missing_recipe_without_a_like_neighbour_suggests_none(folder: Path) -> None:
@@ -313,6 +315,7 @@ def test_a_folder_and_impossible_names_are_faults(folder: Path) -> None:
     assert "null" in refused(folder / "a\0b.yaml")[0].why
     assert "null" in refused(Path("a\0b") / "c.yaml")[0].why
     assert "too long" in refused(folder / ("x" * 5000))[0].why
+    assert "too long" in refused(Path("x" * 5000) / "a.yaml")[0].why
 
 
 def test_bytes_that_are_not_utf8_are_a_fault_with_a_line(folder: Path) -> None:

@@ -229,7 +229,7 @@ def _lineage(path: Path, problems: list[UsageError]) -> list[Source]:
     sources, asked = list[Source](), ""
     while True:
         try:
-            with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            with path.open(encoding="utf-8", errors="surrogateescape") as file:
                 text = file.read(MAX_SIZE + 1)
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             there = {file.stem: file for file in path.parent.glob("*.yaml")} if os.path.isdir(path.parent) else {}
