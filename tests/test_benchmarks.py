@@ -13,6 +13,8 @@ from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.run.session import resolve
 
+PENDING = {"fashion_mnist_fpt"}
+"""Recipes that no run has been committed for yet; their headers say so."""
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
@@ -22,7 +24,8 @@ def results() -> dict[str, Any]:
 
 def test_there_is_a_result_for_every_recipe() -> None:
     run = {result["name"].replace("-", "_") for result in results().values()}
-    assert run >= set(shipped())
+    assert run | PENDING == set(shipped())
+    assert not run & PENDING
     assert [result["seed"] for result in results().values() if result["name"] == "bit-xor-fpt"] == [0, 1, 2, 3, 4]
 
 
@@ -36,7 +39,12 @@ def test_a_result_is_of_the_recipe_as_it_is(file: str) -> None:
     assert result["status"] == "done"
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", PENDING)
+def test_a_header_without_a_result_says_so(name: str) -> None:
+    assert "Not yet run" in shipped()[name].read_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(shipped()) - PENDING))
 def test_a_header_says_what_the_result_says(name: str) -> None:
     header = " ".join(line.lstrip("# ") for line in shipped()[name].read_text().splitlines() if line.startswith("#"))
     result = results()[f"{name.replace('_', '-')}-s0.json"]

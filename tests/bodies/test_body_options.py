@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from xmodal.bodies import BODIES, skeleton
 from xmodal.bodies.options import BertOptions, BodyOptions, GPT2Options
@@ -161,8 +162,11 @@ SIZES = {
 
 
 def test_a_folder_says_the_shape(config: Config) -> None:
-    anatomy = config(max_position_embeddings=50, n_positions=50, layer_norm_eps=1e-6, layer_norm_epsilon=1e-6).anatomy()
+    options = config(max_position_embeddings=50, n_positions=50, layer_norm_eps=1e-6, layer_norm_epsilon=1e-6)
+    anatomy, body = options.anatomy(), skeleton(options)
     assert (anatomy.context, anatomy.eps) == (50, 1e-6)
+    assert body.context == 50
+    assert {module.eps for module in body.modules() if isinstance(module, nn.LayerNorm)} == {1e-6}
 
 
 def test_missing_sizes_are_the_librarys_defaults(config: Config, family: str) -> None:
