@@ -231,6 +231,8 @@ def _home(key: str) -> str:
 
 
 def _doc(model: type[BaseModel], path: KeyPath) -> str:
+    if not path:
+        return ""
     owner = _model_at(model, path[:-1])
     field = owner.model_fields.get(str(path[-1]))
     return f"{path[-1]} is: {' '.join((field.description or '').split())}" if field and field.description else ""
