@@ -150,7 +150,8 @@ def test_a_file_keeps_the_rules(file: Path) -> None:
 
 def test_files_are_short() -> None:
     lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
-    assert [f"{file.name}: {length}" for file, length in lengths.items() if length > LONGEST] == []
+    tests = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in Path(__file__).parent.rglob("*.py")}
+    assert [f"{file.name}: {length}" for file, length in (lengths | tests).items() if length > LONGEST] == []
     assert median(lengths.values()) <= MEDIAN
 
 
@@ -214,8 +215,8 @@ COMMANDS = [
     ["check", str(RECIPE)],
     ["schema"],
     ["list", "bodies"],
-    ["show", "minilm-l6"],
-    ["show", "vit-s14-saliency"],
+    ["show", "mnist"],
+    ["show", "patch"],
 ]
 
 

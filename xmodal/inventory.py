@@ -1,13 +1,14 @@
-"""What there is, and whether it is on this machine. Reads tables and folders; imports no torch."""
+"""What there is, and whether it is on this machine. Reads tables and folders; only a body's size needs torch."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from xmodal import sources
-from xmodal.bodies import sites
+from xmodal.bodies import sites, skeleton
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins
 from xmodal.errors import MissingError, UsageError, did_you_mean
@@ -53,6 +54,11 @@ def _shown(name: str) -> str:
 def _summary(section: str, name: str) -> str:
     if section == "body" and name in sources.BODIES:
         return sources.BODIES[name].about
+    stored = _stored(section, name)
+    alone = sum(_stored(section, other) == stored for other in COMPONENTS[section]) == 1
+    if section == "task" and alone and stored in sources.DATA:
+        # Data sets of one form share their options, whose text is about all of them.
+        return sources.DATA[stored].about
     options = options_class(section, name)
     assert options is not None
     return (options.__doc__ or "").split("\n")[0].rstrip(".")
@@ -88,6 +94,11 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
     if name.endswith(":"):
         raise UsageError(f"'{name}' is the start of a name", fix=f"xmodal show {name}NAME")
     if not sections:
+        if name in shipped():
+            raise UsageError(
+                f"'{name}' is a recipe, not a component",
+                fix=f"xmodal explain {name} shows what it trains, xmodal check {name} whether it is right",
+            )
         known = [word for table in COMPONENTS.values() for word in table]
         raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}", fix="xmodal list bodies, and so on")
     for section in sections:
@@ -99,15 +110,8 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         kind = _KINDS.get(section)
         stored = _stored(section, name)
         if kind and (stored in _SOURCES[kind] or ":" in stored):
-            source = _SOURCES[kind].get(stored)
-            facts = []
-            if source:
-                facts = [("about", source.about), ("licence", source.licence), ("caution", "; ".join(source.cautions))]
-            yield (
-                "source",
-                ("", ""),
-                [*(fact for fact in facts if fact[1]), ("on this machine", *_whereabouts(section, name))],
-            )
+            facts = [*_provenance(kind, stored), ("on this machine", *_whereabouts(section, name))]
+            yield "source", ("", ""), [fact for fact in facts if fact[1]]
         rows = [
             (
                 key,
@@ -119,13 +123,39 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         yield "options", ("key", "default", "meaning"), rows
 
 
+def _provenance(kind: sources.Kind, stored: str) -> Rows:
+    """Whose it is, where it comes from, and, if it is here, by which way it came."""
+    facts: Rows = []
+    if source := _SOURCES[kind].get(stored):
+        body = isinstance(source, sources.BodySource)
+        official = f"the Hugging Face hub: {source.hub}" if body else f"torchvision: {source.official}"
+        package = f"{source.package.client}: {source.package.wanted}" if source.package else ""
+        facts += [
+            ("about", source.about),
+            ("licence", source.licence),
+            ("official", "" if body and not source.hub else official),
+            ("registry", package),
+            ("caution", "; ".join(source.cautions)),
+        ]
+    if sources.status(kind, stored) == "here":
+        place = sources.folder(kind, stored)
+        facts += [("came from", sources.provenance(place).get("origin", "")), ("lies in", str(place))]
+    return facts
+
+
 def _architecture(name: str, options: type[BodyOptions]) -> Rows:
     anatomy = options(name=name).anatomy()
     parts: dict[str, set[str]] = {}
     for site in sites(options(name=name)):
         parts.setdefault(site.role, set()).add(site.part)
     roles = [f"{role}{'.' + ' .'.join(sorted(own)) if own != {''} else ''}" for role, own in parts.items()]
+    # The only thing here that needs torch: the shapes of all tensors, on the meta device.
+    sizes = Counter[bool]()
+    for site, parameter in skeleton(options(name=name)).claims():
+        sizes[site.used] += parameter.numel()
+    unused = f", {sizes[False]:,} of them never used" if sizes[False] else ""
     facts = {
+        "parameters": f"{sizes.total():,}{unused}",
         "blocks": anatomy.depth,
         "width": anatomy.width,
         "attention heads": anatomy.heads,

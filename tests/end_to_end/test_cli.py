@@ -297,3 +297,26 @@ def test_a_language_body_learns_xor_and_its_random_twin_does_not(tmp_path: Path)
         scores[init] = json.loads(done.stdout)["test"]["accuracy"]
     assert scores["pretrained"] > 0.95
     assert scores["random"] < 0.8
+
+
+def test_an_interrupt_while_modules_are_loaded_is_answered_in_a_word() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from xmodal.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_a_run_that_was_stopped_does_not_claim_that_test_was_read(capsys: pytest.CaptureFixture[str]) -> None:
+    from xmodal import console
+
+    result = {"name": "x", "seed": 0, "status": "interrupted", "best_step": 0, "steps": 3, "test": None}
+    console.show_results([result])
+    assert "test was not read" in capsys.readouterr().out

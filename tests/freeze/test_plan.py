@@ -190,7 +190,7 @@ def test_the_table_as_text(gpt2: Any) -> None:
         "input                      2          16  trainable\n"
         "head                       2          10  trainable\n"
         "\n"
-        "162 of 798 parameters train (20.30%); 40 more are never used\n"
+        "trainable 162 of 838 (19.332 %), frozen 636, unused 40 (never held in memory)\n"
         "\n"
         "clause      hits  changed\n"
         "+ body        39       39\n"

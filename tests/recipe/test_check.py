@@ -329,7 +329,8 @@ def test_a_fault_in_the_tiny_form_names_its_line(tmp_path: Path) -> None:
 )
 def test_a_number_beyond_all_reason_is_refused(tmp_path: Path, key: str, value: str) -> None:
     error = only(tmp_path, GOOD, f"{key}={value}")
-    assert error.what.startswith(f"{key}: input should be less than or equal to")
+    assert error.where == f"-o {key}"
+    assert error.what.startswith("input should be less than or equal to")
     assert error.fix
 
 
@@ -382,3 +383,10 @@ def test_a_path_is_known_by_what_lies_there(tmp_path: Path) -> None:
     assert load_recipe(tmp_path / "trial.yaml").digest() == digest
     (moved / "model.safetensors").write_bytes(b"two")
     assert load_recipe(tmp_path / "trial.yaml").digest() != digest
+
+
+def test_a_fault_of_a_section_names_the_override_that_reaches_into_it(tmp_path: Path) -> None:
+    error = only(tmp_path, GOOD, "head.per_token=7")
+    assert error.where == f"{tmp_path / 'trial.yaml'}:6, -o head.per_token"
+    assert "a divisor: 1, or tokenizer.size" in error.fix
+    assert only(tmp_path, GOOD, "train.lr=-1").what == "input should be greater than 0, not -1"

@@ -110,7 +110,7 @@ def test_the_real_client_gives_up_at_once(variables: dict[str, str], why: str, h
     )
     assert "gpt2 could not be fetched" in done.stdout
     assert why in done.stdout
-    assert "--from official (the Hugging Face hub), --from registry (not for this one) or --from PATH" in done.stdout
+    assert "with --from PATH (a folder with config.json and model.safetensors)" in done.stdout
 
 
 def test_torchvision(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

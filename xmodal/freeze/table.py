@@ -100,13 +100,20 @@ def render(name: str, spec: Spec, rows: Sequence[Row], clauses: Sequence[Clause]
         for row in rows
     ]
     said = [(str(clause), str(clause.hits), str(clause.changed)) for clause in clauses]
-    used = counts["trainable"] + counts["frozen"]
-    share = f"{counts['trainable']:,} of {used:,} parameters train ({counts['trainable'] / max(used, 1):.2%})"
-    unused = f"; {counts['unused']:,} more are never used" if counts["unused"] else ""
-    blocks = [f"{name}, frozen: {spec}", _grid([heads, *body], "lllrrl"), share + unused]
+    blocks = [f"{name}, frozen: {spec}", _grid([heads, *body], "lllrrl"), summary(counts)]
     if said:
         blocks.append(_grid([("clause", "hits", "changed"), *said], "lrr"))
     return "\n\n".join(blocks)
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """How many of all the parameters train, in a line."""
+    share = counts["trainable"] / max(counts["total"], 1)
+    unused = f", unused {counts['unused']:,} (never held in memory)" if counts["unused"] else ""
+    return (
+        f"trainable {counts['trainable']:,} of {counts['total']:,} ({100 * share:.3f} %), "
+        f"frozen {counts['frozen']:,}{unused}"
+    )
 
 
 def _grid(lines: Sequence[Sequence[str]], sides: str) -> str:

@@ -103,7 +103,7 @@ class PerPositionOptions(Options):
             raise UsageError(
                 f"{target.count} labels cannot be read {self.per_token} to a token",
                 why=f"{target.count} is not a multiple of {self.per_token}",
-                fix="set head.per_token to a divisor, usually tokenizer.size",
+                fix="set head.per_token to a divisor: 1, or tokenizer.size where a token is a patch of labels",
             )
         wanted, there = target.count // self.per_token, geometry.tokens - geometry.prefix
         if wanted > there:

@@ -119,10 +119,11 @@ class _Check:
             why = _doc(model, path[len(at) :])
             self.add(path, f"{key} is missing{place}", why=why, fix=f"add {'.'.join(map(str, path))}")
         else:
-            given = fault.get("input")
+            given, dotted = fault.get("input"), ".".join(map(str, path))
+            named = "" if self.read.where(path) == f"-o {dotted}" else f"{dotted}: "
             self.add(
                 path,
-                f"{'.'.join(map(str, path))}: {_lower(fault['msg'])}, not {given!r}",
+                f"{named}{_lower(fault['msg'])}, not {given!r}",
                 why=_doc(model, path[len(at) :]),
                 fix="correct it; xmodal schema says what every key takes",
             )

@@ -50,8 +50,13 @@ class Source:
     files: tuple[Path, ...]
 
     def where(self, path: KeyPath) -> str:
-        """Where `path` was written; for a path that was not, the nearest one around it, at last the file."""
-        return next((self.origins[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.origins), "")
+        """Where `path` was written; for a path that was not, the nearest one around it, at last the file.
+
+        A mapping was written at its own line and by each override that reaches into it.
+        """
+        place = next((self.origins[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.origins), "")
+        within = [where for key, where in self.origins.items() if path and key[: len(path)] == path]
+        return ", ".join(dict.fromkeys([place, *(where for where in within if where.startswith("-o "))]))
 
 
 def read(path: Path, overrides: Sequence[str] = (), *, over: str = "") -> Source:

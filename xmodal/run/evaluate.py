@@ -61,7 +61,8 @@ def wilson(share: float, items: int, confidence: float = 0.95) -> tuple[float, f
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     centre = (share + z * z / (2 * items)) / (1 + z * z / items)
     half = z / (1 + z * z / items) * sqrt(share * (1 - share) / items + z * z / (4 * items * items))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The ends are exact where all is right or all is wrong; elsewhere the rounding of floats cannot reach them.
+    return 0.0 if share == 0 else max(0.0, centre - half), 1.0 if share == 1 else min(1.0, centre + half)
 
 
 def evaluate(

