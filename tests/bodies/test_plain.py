@@ -100,3 +100,8 @@ def test_there_is_nothing_pretrained() -> None:
     with pytest.raises(UsageError, match="no init 'pretrained'") as caught:
         options(init="pretrained").check_init()
     assert "random, random:flat or run:FOLDER" in caught.value.why
+
+
+def test_no_body_has_nothing_to_drop_out() -> None:
+    with pytest.raises(UsageError, match="nothing to drop out"):
+        NoneOptions(name="none", dropout=0.1).check_init()

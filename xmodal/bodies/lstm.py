@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from xmodal.bodies.anatomy import MOST_BLOCKS, Anatomy
-from xmodal.bodies.family import Constant, Draw, Uniform, of_module
+from xmodal.bodies.family import Draw, Uniform, of_module
 from xmodal.bodies.scratch import ScratchOptions
 from xmodal.types import Site
 
@@ -46,8 +46,8 @@ class Lstm:
     As in the code of Lu 2021 the normed cell is what the next token meets, and dropout falls on the output that is also
     the next state. Other than there, states start at zero, not at noise that is drawn anew in every forward pass.
 
-    Random: matrices and biases uniform within 1 / sqrt(width), as there; norms at one and zero (Ba 2016). That code
-    drew the norms too, within 1 / sqrt(4 * width).
+    Random: as that code draws it, uniform within 1 / sqrt(width) for matrices and biases, and within 1 / sqrt(size) for
+    weights and biases of the norms too. `random:flat` starts the norms at one and zero (Ba 2016).
     """
 
     blocks = "layers"
@@ -110,6 +110,4 @@ class Lstm:
 
     def draw(self, site: Site, shape: tuple[int, ...]) -> Draw:
         """As `Family.draw`."""
-        if site.role == "ln":
-            return Constant(1.0 if site.kind == "weight" else 0.0)
-        return Uniform(1 / math.sqrt(self.anatomy.width))
+        return Uniform(1 / math.sqrt(shape[0] if site.role == "ln" else self.anatomy.width))

@@ -14,6 +14,7 @@ from pydantic import Field
 from xmodal.bodies.anatomy import Anatomy, must_share
 from xmodal.bodies.family import STD, Draw, of_module, residual_scaled
 from xmodal.bodies.options import BodyOptions
+from xmodal.bodies.scratch import ScratchOptions
 from xmodal.errors import UsageError
 from xmodal.types import Site
 
@@ -25,37 +26,31 @@ if TYPE_CHECKING:
 EPS = 1e-5
 
 
-class _PlainOptions(BodyOptions):
-    inits = ("random", "random:flat")
-
-    init: str = "random"
-    """`random`, as GPT-2 is drawn; `random:flat`, every matrix N(0, 0.02); `run:FOLDER`, as one of our runs left it."""
-    width: int = Field(default=384, ge=1, le=65_536)
-    """Length of a token's vector."""
-
-    def _must_have_no_path(self) -> None:
-        if self.path:
-            raise UsageError(
-                f"{self.name} has no weights in a folder",
-                where="body.path",
-                why="its sizes are options and it starts at random",
-                fix="leave path out, or name a body that was pretrained",
-            )
-
-
-class NoneOptions(_PlainOptions):
+class NoneOptions(ScratchOptions):
     """No body at all: tokens go straight to the head, so what it scores is what input layer and head can do alone."""
 
     name: Literal["none"]
     """Which body."""
+    width: int = Field(default=384, ge=1, le=65_536)
+    """Length of a token's vector."""
+
+    def check_init(self) -> None:
+        """As `BodyOptions.check_init`; a body that is not there has no dropout."""
+        if self.dropout:
+            raise UsageError(
+                "none has nothing to drop out",
+                where="body.dropout",
+                why="dropout here is that inside the body, and there is no body",
+                fix="leave dropout out",
+            )
+        super().check_init()
 
     def whole(self) -> Anatomy:
         """As `BodyOptions.whole`."""
-        self._must_have_no_path()
         return Anatomy("none", self.width, 0, causal=False)
 
 
-class TransformerOptions(_PlainOptions):
+class TransformerOptions(ScratchOptions):
     """A transformer of any size, in GPT-2's layout: learned positions, layer norms before each part and at the end.
 
     `one-block` is one block of it, and `one-attention` one block without its feed-forward layer.
@@ -63,6 +58,8 @@ class TransformerOptions(_PlainOptions):
 
     name: Literal["one-attention", "one-block", "transformer"]
     """Which of the three."""
+    width: int = Field(default=384, ge=1, le=65_536)
+    """Length of a token's vector."""
     heads: int = Field(default=12, ge=1, le=1024)
     """Attention heads in a block; they share the width evenly."""
     depth: int | None = Field(default=None, ge=1, le=1000)
@@ -76,7 +73,6 @@ class TransformerOptions(_PlainOptions):
 
     def whole(self) -> Anatomy:
         """As `BodyOptions.whole`."""
-        self._must_have_no_path()
         must_share(self.heads, self.width)
         depth = self.depth or (2 if self.name == "transformer" else 1)
         if self.name != "transformer" and depth > 1:
