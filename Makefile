@@ -15,7 +15,7 @@ XMODAL := $(BIN)/xmodal
 say = @printf '\n== %s\n' "$(1)"
 
 .PHONY: help .venv demo test clean
-.PHONY: lint format types weights-and-data unit recipes tiny docs
+.PHONY: lint format types weights-and-data unit recipes docs
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -51,7 +51,7 @@ demo: $(READY)
 	$(call say,side by side)
 	$(XMODAL) report runs/quickstart runs/quickstart-random
 
-test: lint format types weights-and-data unit recipes tiny docs
+test: lint format types weights-and-data unit recipes docs
 	$(call say,all checks passed)
 
 lint: $(READY)
@@ -82,20 +82,7 @@ unit: $(READY)
 
 recipes: $(READY)
 	$(call say,xmodal check)
-	$(XMODAL) check recipes/*.yaml
-
-tiny: $(READY)
-	$(call say,the tiny form of every recipe)
-	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; count=0; \
-	for recipe in recipes/*.yaml; do \
-	  [ -e "$$recipe" ] || continue; \
-	  printf -- '-- %s\n' "$$recipe"; \
-	  case "$$recipe" in *homology*) own="-o task.path=tests/data/homology";; *) own="";; esac; \
-	  $(XMODAL) train "$$recipe" --tiny $$own --out "$$out"; \
-	  count=$$((count + 1)); \
-	done; \
-	[ "$$count" -gt 0 ] || { echo 'no recipe found in recipes/'; exit 1; }; \
-	echo "$$count recipes ran in their tiny form"
+	$(XMODAL) check recipes/*.yaml recipes/*/*.yaml
 
 docs: $(READY)
 	$(call say,mkdocs build --strict)

@@ -1,4 +1,4 @@
-"""The recipes that start from another recipe's run name the folder that this run has."""
+"""The recipes that start from another recipe's run name the folder that its runs have."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import yaml
 
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
-from xmodal.run.session import resolve
 
 
 @pytest.mark.parametrize(("name", "keys"), [("haystack_full", ["init"]), ("haystack_attention", ["parts", "attn"])])
 def test_a_haystack_starts_from_the_run_of_the_copying_recipe(name: str, keys: list[str]) -> None:
-    made = resolve(load_recipe(shipped()["procedural_pretrain_copy"]))
+    made = load_recipe(shipped()["procedural_pretrain_copy"])
     said: Any = yaml.safe_load(shipped()[name].read_text())["body"]
     for key in keys:
         said = said[key]
-    assert said == f"run:runs/{made.name}/{made.digest()}-s{made.seed}"
+    assert said == f"run:runs/{made.name}"
     assert "xmodal train recipes/procedural_pretrain_copy.yaml" in shipped()[name].read_text()
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from xmodal.bodies import BODIES, weights
 from xmodal.bodies.anatomy import Anatomy
-from xmodal.bodies.description import BODY_FILE, read_description
-from xmodal.bodies.options import RUN, BodyOptions
+from xmodal.bodies.description import BODY_FILE, RUN, read_description, run_folder
+from xmodal.bodies.options import BodyOptions
 from xmodal.components import find, load
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.types import BODY_ROLES, Site
@@ -35,7 +35,7 @@ def run_body(options: BodyOptions) -> weights.Values:
         UsageError: that run's body has another architecture.
         DamagedError: the tensors are not those that the run ended with.
     """
-    folder = Path(options.init.removeprefix(RUN))
+    folder = run_folder(options.init)
     _must_end(options.init)
     description = read_description(folder)
     entry = find("body", BODIES, description["options"]["name"], where=str(folder / BODY_FILE))
@@ -88,7 +88,7 @@ def _must_end(init: str, before: tuple[Path, ...] = ()) -> None:
     """Follows the runs that start from runs, and stops where that leads in a circle."""
     if not init.startswith(RUN):
         return
-    folder = Path(init.removeprefix(RUN)).resolve()
+    folder = run_folder(init).resolve()
     if folder in before:
         chain = " -> ".join(map(str, [*before[before.index(folder) :], folder]))
         raise DamagedError("runs that start from each other", where="body.init", why=chain, fix="name another run")

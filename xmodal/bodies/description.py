@@ -6,9 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import DamagedError, MissingError
+from xmodal.errors import DamagedError, MissingError, UsageError
 
 BODY_FILE = "body.json"
+RUN = "run:"
+"""What an init starts with that names a run."""
+
+
+def run_folder(init: str) -> Path:
+    """The run that `run:FOLDER` means: the one in FOLDER, or the only one below it, as in `run:runs/NAME`.
+
+    Raises:
+        UsageError: there are several runs below it.
+    """
+    folder = Path(init.removeprefix(RUN))
+    below = [] if (folder / BODY_FILE).exists() else sorted(file.parent for file in folder.glob(f"*/{BODY_FILE}"))
+    if len(below) > 1:
+        raise UsageError(
+            f"{folder} holds {len(below)} runs",
+            where="body.init",
+            why=", ".join(run.name for run in below[:5]) + ("..." if len(below) > 5 else ""),
+            fix=f"name one of them: {RUN}{below[0]}",
+        )
+    return below[0] if below else folder
 
 
 def read_description(folder: Path) -> dict[str, Any]:

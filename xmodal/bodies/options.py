@@ -10,13 +10,11 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from xmodal.bodies.anatomy import Anatomy
-from xmodal.bodies.description import read_description
+from xmodal.bodies.description import RUN, read_description, run_folder
 from xmodal.components import Options
 from xmodal.errors import UsageError, did_you_mean
 from xmodal.sources.cache import digest
 from xmodal.types import BODY_ROLES
-
-RUN = "run:"
 
 
 class BodyOptions(Options):
@@ -29,8 +27,8 @@ class BodyOptions(Options):
     init: str = "pretrained"
     """`pretrained`; `random`, the architecture's published scheme; `random:flat`, every matrix N(0, 0.02);
     `statistics`, random with each tensor's pretrained mean and deviation; `permuted`, the pretrained values shuffled
-    within each tensor; `run:FOLDER`, the body that one of our own runs trained. GPT-2's `random` is also called
-    `random:scaled`."""
+    within each tensor; `run:FOLDER`, the body that one of our own runs trained, where FOLDER is the run's or holds
+    no other run. GPT-2's `random` is also called `random:scaled`."""
     layers: str | None = None
     """Which blocks are kept, as a Python slice: `"0:6"` is the first six."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -112,7 +110,7 @@ def _content(folder: Path) -> dict[str, str]:
 def _identity(init: str) -> str:
     if not init.startswith(RUN):
         return init
-    return RUN + read_description(Path(init.removeprefix(RUN)))["trained_digest"]
+    return RUN + read_description(run_folder(init))["trained_digest"]
 
 
 def _kept(layers: str | None, depth: int, name: str) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xmodal.bodies.options import RUN, BodyOptions
+from xmodal.bodies.description import RUN
+from xmodal.bodies.options import BodyOptions
 from xmodal.errors import UsageError
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from xmodal import sources
 from xmodal.bodies import init, skeleton
 from xmodal.bodies.body import Body
+from xmodal.bodies.description import RUN
 from xmodal.bodies.family import STD
-from xmodal.bodies.options import RUN, BodyOptions
+from xmodal.bodies.options import BodyOptions
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.types import Site
 

@@ -8,10 +8,14 @@ from xmodal.errors import UsageError, did_you_mean
 
 
 def shipped() -> dict[str, Path]:
-    """Shipped recipes by name: `recipes/` of the repository, or its copy in the installed package."""
+    """Shipped recipes by name: `recipes/` of the repository, or its copy in the installed package.
+
+    A family has a folder of its own, and its name in front: `lu2021/listops_fpt`.
+    """
     package = Path(__file__).resolve().parents[1]
     folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
+    return dict(sorted(names.items()))
 
 
 def find_recipe(asked: str) -> Path:

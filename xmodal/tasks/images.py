@@ -29,8 +29,6 @@ class ImageSet:
         self.sample, self.target = options.sample(), options.target()
         images, labels = sources.read_images(options.stored, "train")
         unseen, answers = sources.read_images(options.stored, "test")
-        if options.grey:
-            images, unseen = grey(images), grey(unseen)
         left = len(labels) - options.val
         if left < (options.train or 1):
             raise UsageError(
@@ -42,16 +40,15 @@ class ImageSet:
         val, train = order[: options.val], order[options.val :][: options.train]
         test = np.arange(len(answers))[: options.test]
         border = options.pad if isinstance(options, DigitsOptions) else 0
-        moments = _moments(images[np.sort(train)], border)
-
-        def part(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Split:
-            return _Images(images[chosen], labels[chosen], chosen, border, moments)
-
-        self._splits: dict[str, Split] = {
-            "val": part(images, labels, val),
-            "train": fraction_of(part(images, labels, train), options.fraction, seed),
-            "test": part(unseen, answers, test),
+        kept = {"val": images[val], "train": images[train], "test": unseen[test]}
+        if options.grey:
+            kept = {name: grey(some) for name, some in kept.items()}
+        moments = _moments(kept["train"], border)
+        parts: dict[str, Split] = {
+            name: _Images(kept[name], own[chosen], chosen, border, moments)
+            for name, own, chosen in (("val", labels, val), ("train", labels, train), ("test", answers, test))
         }
+        self._splits = parts | {"train": fraction_of(parts["train"], options.fraction, seed)}
 
     def split(self, name: SplitName) -> Split:
         """The images of that split."""

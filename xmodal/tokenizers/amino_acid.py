@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer
 from torch import Tensor, nn
 
 from xmodal.tensors import Batch, Tokens
@@ -36,7 +36,7 @@ class AminoAcid(nn.Module):
         """The input layer's parameters."""
         return self.layer.claims()
 
-    def encode(self, letters: Int[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
+    def encode(self, letters: Integer[Tensor, "batch length"]) -> Integer[Tensor, "batch length"]:
         """Ids of ASCII codes."""
         return self.ids[letters.long().clamp(max=127)]
 
