@@ -94,7 +94,8 @@ def test_the_reference_has_every_component_and_its_options(kind: str) -> None:
 
 
 def test_the_reference_has_every_shipped_recipe() -> None:
-    files = sorted(file.stem for file in (ROOT / "recipes").glob("*.yaml"))
+    home = ROOT / "recipes"
+    files = sorted(file.relative_to(home).with_suffix("").as_posix() for file in home.rglob("*.yaml"))
     assert keys(sections(page("reference/components.md"), 2)["Recipes"]) == files == list(shipped())
     assert len(files) >= 7
 

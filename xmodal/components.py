@@ -88,7 +88,9 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 def _entry(kind: str, point: EntryPoint) -> Entry:
     try:
         entry = point.load()
-    except Exception as error:  # whatever a stranger's module does when it is imported
+        if isinstance(entry, Entry):
+            load(entry.options)
+    except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
         why = f"{type(error).__name__}: {error}"
         raise UsageError(
             f"the plugin {kind} '{point.name}' cannot be imported",

@@ -171,11 +171,26 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
             f"{result['seconds']:.0f} s" if "seconds" in result else "",
         )
     out.print(table)
+    for result in results:
+        if said := _coverage(result.get("coverage") or {}):
+            out.print(Text(f"{result['name']} s{result['seed']}: {said}"), style="yellow", soft_wrap=True)
     if any(result.get("test") for result in results):
         out.print(Text("interval: 95 % over test items, for this one model, not over seeds"), style="dim")
         out.print(Text("steps: the best on validation, of those taken; test was read once, there"), style="dim")
     else:
         out.print(Text("steps: the best on validation, of those taken; test was not read"), style="dim")
+
+
+def _coverage(coverage: Mapping[str, Mapping[str, int]]) -> str:
+    """What of each split was not used whole, or could not be known."""
+    words = {"truncated": "cut", "skipped": "left out", "unseen": "with a label that training lacks"}
+    found = [
+        f"{counts[key]} of {counts['samples']} {split} samples {word}"
+        for split, counts in coverage.items()
+        for key, word in words.items()
+        if counts.get(key)
+    ]
+    return "; ".join(found)
 
 
 def _hundred(share: float | None) -> str:

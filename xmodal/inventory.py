@@ -41,6 +41,8 @@ def listing(kind: str) -> tuple[tuple[str, ...], Rows]:
 def _plugin(section: str, name: str) -> tuple[str, ...]:
     """The row of a component that another package adds; one that cannot be imported says so."""
     origin = ("in a plugin",) if section in _KINDS else ()
+    if name in COMPONENTS[section]:
+        return (name, "a plugin that is never reached: xmodal has this name itself", *origin)
     try:
         return (name, _summary(section, name), *origin)
     except UsageError as error:
@@ -73,7 +75,10 @@ def _whereabouts(section: str, name: str) -> tuple[str, ...]:
     if name.endswith(":"):
         return (command,)
     if stored not in _SOURCES[kind] and ":" not in stored:
-        return ("made here",)
+        options = options_class(section, name)
+        own = options is not None and "path" in options.model_fields and section == "task"
+        needs_hub = own and "dataset" in (options.model_fields if options else ())
+        return (f"no: {sources.command(kind, 'hub:NAME')}" if needs_hub else "your own files" if own else "made here",)
     status = sources.status(kind, stored)
     return ({"here": "yes", "missing": f"no: {command}", "damaged": f"damaged: {command} --force"}[status],)
 

@@ -86,18 +86,18 @@ def test_random_is_gpt2s_scheme() -> None:
     [
         ({"heads": 5}, "5 heads cannot share a width of 32 evenly"),
         ({"name": "one-block", "depth": 2}, "one-block has one block, not 2"),
-        ({"path": "somewhere"}, "transformer has no weights in a folder"),
+        ({"path": "somewhere"}, "transformer reads no folder"),
     ],
 )
 def test_what_cannot_be_is_refused(said: dict[str, object], what: str) -> None:
     with pytest.raises(UsageError) as caught:
-        options(**said).anatomy()
+        _ = options(**said).anatomy(), options(**said).check_init()
     assert caught.value.what == what
     assert caught.value.fix
 
 
 def test_there_is_nothing_pretrained() -> None:
-    with pytest.raises(UsageError, match="no init 'pretrained'") as caught:
+    with pytest.raises(UsageError, match="cannot start as 'pretrained'") as caught:
         options(init="pretrained").check_init()
     assert "random, random:flat or run:FOLDER" in caught.value.why
 

@@ -250,3 +250,19 @@ def test_a_body_trained_by_a_run_starts_another(small: Small, tmp_path: Path) ->
     # The digest names the body, not the folder that it lies in.
     moved = first.folder.rename(tmp_path / "elsewhere")
     assert small(f"body.init=run:{moved}", "name=pupil").digest() == digest
+
+
+def test_a_result_does_not_stand_for_data_that_have_changed(out: Path, tmp_path: Path) -> None:
+    data, recipe = tmp_path / "own.csv", tmp_path / "own.yaml"
+    rows = [f"{'AC' if n % 2 else 'CA'}{'AC'[n % 3 == 0]},{n % 2}" for n in range(60)]
+    data.write_text("\n".join(["seq,label", *rows]))
+    recipe.write_text(
+        f"name: own\ntask: {{name: table, path: {data}, column: seq}}\ntokenizer: {{name: sequence}}\n"
+        "body: {name: none, width: 8}\nfreeze: none\nhead: {name: mean}\ntrain: {lr: 0.01, steps: 2, eval_every: 1}\n"
+    )
+    train(load_recipe(recipe), out=out)
+    assert not train(load_recipe(recipe), out=out).ran
+    data.write_text("\n".join(["seq,label", *rows[:-3]]))
+    with pytest.raises(UsageError, match="the data have changed since this run") as error:
+        train(load_recipe(recipe), out=out)
+    assert "--force" in error.value.fix

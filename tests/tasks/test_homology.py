@@ -141,3 +141,20 @@ def test_the_released_folds() -> None:
     assert task.target == Classes(1195)
     assert [len(task.split(name)) for name in ("train", "val", "test")] == [12312, 736, 718]
     assert task.coverage()["train"]["truncated"] > 0
+
+
+def test_unseen_labels_are_counted_against_the_samples_in_use(tmp_path: Path) -> None:
+    rows: list[tuple[str, object]] = [("ACD", 0), *[("MK", 7)] * 9]
+    task = homology(write_csv(tmp_path, train=rows), fraction=0.1, classes=2)
+    used = {int(label) for label in task.split("train").batch(torch.tensor([0])).targets}
+    assert len(task.split("train")) == 1
+    assert task.coverage()["test"]["unseen"] == 1  # of the two labels in the test file, one is in no sample in use
+    assert task.floors()["majority"] == 0.5
+    assert used < {0, 1}
+
+
+def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.fasta").write_bytes(b">d1 a.1.1.1\nAC\xff\n")
+    with pytest.raises(DamagedError, match="is not text"):
+        homology(tmp_path)

@@ -59,3 +59,18 @@ def test_out_of_reach() -> None:
         sources.get_data("hub:org/name")
     with pytest.raises(UsageError, match="cannot be a data set of the hub"):
         sources.get_data("hub:../name/x")
+
+
+def test_configurations_are_never_joined_unasked(tmp_path: Path) -> None:
+    for config in ("small", "large"):
+        for split in ("train", "validation", "test"):
+            (tmp_path / "set" / config).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / config / f"{split}.csv").write_text(f"seq,label\nA,{config}\nC,x\n")
+    said = {"dataset": "org/name", "path": str(tmp_path / "set"), "column": "seq"}
+    with pytest.raises(UsageError, match="several configurations") as error:
+        build_task(HubOptions.model_validate(said), 0)
+    assert "large, small" in error.value.why
+    own = HubOptions.model_validate({**said, "config": "small"}).tables(0)
+    assert own["train"].column("label") == ["small", "x"]
+    with pytest.raises(UsageError, match="no configuration 'tiny'"):
+        build_task(HubOptions.model_validate({**said, "config": "tiny"}), 0)

@@ -100,3 +100,11 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     assert error.value.exit_code == 3
     with pytest.raises(MissingError, match="no PNG or JPEG images"):
         ImagesOptions(path=str(tmp_path)).sample()
+
+
+def test_sixteen_bits_become_eight_without_clipping(tmp_path: Path) -> None:
+    file = tmp_path / "deep.png"
+    Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16)).save(file)
+    for mode, channels in (("grey", 1), ("rgb", 3)):
+        pixels = image_folder.read_image(file, mode, None)  # type: ignore[arg-type]
+        assert pixels.tolist() == [[[0, 1, 128, 255]]] * channels

@@ -106,3 +106,11 @@ def test_a_table_that_is_not_there() -> None:
     assert error.value.exit_code == 3
     with pytest.raises(UsageError, match="leave none for"):
         by_shares(3, 0.1, 0.1, 0)
+
+
+def test_a_cell_of_several_values_is_refused(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "lists.parquet"
+    parquet.write_table(arrow.table({"seq": [["a", "b"], ["c"]], "label": [0, 1]}), file)
+    with pytest.raises(UsageError, match="the column 'seq' holds list"):
+        table(file, column="seq")

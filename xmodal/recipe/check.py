@@ -202,12 +202,15 @@ class _Check:
         return None
 
     def place(self, at: KeyPath, error: UsageError) -> None:
-        """Gives an error of a component its place in the file; its own `where` may be a dotted key."""
+        """Gives an error of a component its place in the recipe, unless it has one; its `where` may be a dotted key."""
         own = tuple(error.where.split(".")) if error.where and " " not in error.where else ()
         if own and own[0] in Recipe.model_fields:
-            at = own
-        error.where = self.read.where(at)
-        self.problems.append((at, error))
+            at, error.where = own, ""
+        # A fault in a file of the task's stands in that file, and every question about the task meets it again.
+        if not error.where or at[0] not in ("task", "tokenizer"):
+            error.where = self.read.where(at)
+        if all(str(problem) != str(error) for _, problem in self.problems):
+            self.problems.append((at, error))
 
     def add(self, at: KeyPath, what: str, *, why: str = "", fix: str = "") -> None:
         self.problems.append((at, UsageError(what, where=self.read.where(at), why=why, fix=fix)))

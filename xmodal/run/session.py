@@ -17,7 +17,7 @@ import torch
 from xmodal.assemble import Assembled, assemble
 from xmodal.bodies.description import BODY_FILE
 from xmodal.bodies.weights import digest
-from xmodal.errors import DamagedError, UsageError, XmodalError
+from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import compare
@@ -81,6 +81,7 @@ def train(
         if before and before["status"] in FINISHED:
             if held:
                 compare(recipe, held.versions, held.digests)
+                _refuse_other_data(recipe, held, folder)
             return Run(folder.path, before, ran=False)
         if folder.can_resume() and not (resume or force):
             raise UsageError(
@@ -107,6 +108,24 @@ def train(
         except Exception as error:
             session.fail(error)
             raise
+
+
+def _refuse_other_data(recipe: Recipe, held: Lock, folder: RunFolder) -> None:
+    """A result that is there stands for the files that it was made with, and the user's own may have changed since."""
+    if not recipe.task.own_files:
+        return
+    try:
+        task = build_task(recipe.task, recipe.seed)
+    except MissingError:
+        return  # there is nothing that could differ
+    now = {f"data.{name}": task.split(name).digest() for name in SPLITS}
+    if changed := [name for name, value in now.items() if held.digests.get(name) != value]:
+        raise UsageError(
+            "the data have changed since this run",
+            where=str(folder.path),
+            why=f"{', '.join(changed)} of {recipe.task.own_files} are other bytes than those of its result",
+            fix="--force runs it again and throws that result away, --out keeps both",
+        )
 
 
 def resolve(recipe: Recipe) -> Recipe:

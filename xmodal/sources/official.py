@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,8 +111,14 @@ def _binary_cifar(place: Path) -> Path:
 
 
 def of_hub(name: str) -> BodySource:
-    """Where the weights of `hf:ORG/NAME` are; its architecture is whatever its configuration says."""
+    """Where the weights of `hf:ORG/NAME` are; its architecture is whatever its configuration says.
+
+    Raises:
+        UsageError: the hub has no such names.
+    """
     repository = name.removeprefix(HF)
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", repository, re.ASCII):
+        raise UsageError(f"'{repository}' is no name of the hub", why="a name is ORG/NAME", fix="hf:ORG/NAME")
     return BodySource(f"{repository}, of the Hugging Face hub", "as its page on the hub says", repository, "")
 
 

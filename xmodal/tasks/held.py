@@ -95,23 +95,31 @@ class HeldTask:
             if not len(split):
                 raise UsageError(f"the split {name} of {self.name} is empty", where="task")
         self._splits = {**splits, "train": fraction_of(splits["train"], options.fraction, seed)}
-        self._test_labels = labels["test"]
-        self._coverage = coverage or {}
+        self._test_labels, self._trained = labels["test"], self._targets()
+        self._coverage: dict[SplitName, dict[str, int]] = {n: dict(counts) for n, counts in (coverage or {}).items()}
+        for name, own in labels.items():
+            unseen = int((~np.isin(own, self._trained)).sum())
+            if unseen or self._coverage.get(name):
+                self._coverage.setdefault(name, {"samples": len(own)})["unseen"] = unseen
 
     def split(self, name: SplitName) -> Split:
         """The samples of that split."""
         return self._splits[name]
 
     def coverage(self) -> Mapping[SplitName, Mapping[str, int]]:
-        """How many samples each split had, and what became of those that were not used whole."""
+        """How many samples each split had, what became of those that were not used whole, and how many have a label
+        that none of the training samples in use has (`unseen`)."""
         return self._coverage
 
     def floors(self) -> Mapping[str, float]:
         """`majority`: the commonest class of the training samples that are used."""
-        train = self._splits["train"]
-        targets = torch.cat([train.batch(part).targets for part in torch.arange(len(train)).split(1024)])
-        commonest = int(targets.bincount().argmax())
+        commonest = int(np.bincount(self._trained).argmax())
         return {"majority": float((self._test_labels == commonest).mean())}
+
+    def _targets(self) -> np.ndarray:
+        """The label of each training sample that is used."""
+        train = self._splits["train"]
+        return torch.cat([train.batch(part).targets for part in torch.arange(len(train)).split(1024)]).numpy()
 
 
 def by_shares(count: int, val: float, test: float, seed: int) -> dict[SplitName, np.ndarray]:

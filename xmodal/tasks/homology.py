@@ -140,7 +140,6 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
     from xmodal.tasks.held import HeldTask, Ragged
 
     held: dict[SplitName, Examples] = {split: options.examples(split) for split in SPLITS}
-    trained = {label for _, label, _ in held["train"]}
     classes = options.labels()
     if options.classes is not None and len(classes) > options.classes:
         raise UsageError(
@@ -159,14 +158,14 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
         )
         codes = [np.frombuffer(sequence[: options.max_length].encode(), np.uint8) for sequence, _, _ in examples]
         splits[split] = Ragged(codes, labels[split])
-        coverage[split] = {**counts, "unseen": sum(label not in trained for label in words)}
+        coverage[split] = counts
     return HeldTask(options, seed, splits, labels, coverage)
 
 
 def _json(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
     try:
         records = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{file.name} is not JSON", where=str(file), why=str(error)) from None
     if not isinstance(records, list):
         raise UsageError(f"{file.name} is not a list of proteins", where=str(file))
@@ -181,7 +180,13 @@ def _json(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
 
 def _fasta(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
     label, place, lines = "", "", list[str]()
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = file.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise DamagedError(
+            f"{file.name} is not text", where=str(file), why=str(error), fix="save it as UTF-8"
+        ) from None
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(">"):
             if place:
                 yield "".join(lines), label, place

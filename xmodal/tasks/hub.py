@@ -33,6 +33,8 @@ class HubOptions(TableOptions):
     """Its name on the hub, ORG/NAME."""
     path: str = ""
     """Folder with its files, where they are not in the cache."""
+    config: str | None = None
+    """Which of its configurations, a folder of that name, where it has several."""
     split: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Not used: the names of the files say the split."""
 
@@ -43,6 +45,23 @@ class HubOptions(TableOptions):
     def _joined(self, split: SplitName) -> Rows:
         folder = existing(self.path, "folder of the data set") if self.path else find_dataset(self.dataset)
         files = [file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES]
+        configs = {file: _config_of(file, folder) for file in files}
+        known = sorted(set(configs.values()))
+        if self.config is None and len(known) > 1:
+            raise UsageError(
+                f"{self.dataset} has several configurations",
+                where=str(folder),
+                why=f"there are {', '.join(name or 'files beside them' for name in known)}",
+                fix="name one: task.config",
+            )
+        if self.config is not None and self.config not in known:
+            raise UsageError(
+                f"{self.dataset} has no configuration '{self.config}'",
+                where="task.config",
+                why=f"there are {', '.join(filter(None, known)) or 'none'}",
+                fix="name one of these, or none",
+            )
+        files = [file for file in files if self.config in (None, configs[file])]
         parts = [read_rows(file) for file in files if _split_of(file, folder) == split]
         if not parts:
             raise MissingError(
@@ -62,6 +81,13 @@ class HubOptions(TableOptions):
 
     def _tables(self) -> list[Rows]:
         return [self._joined(name) for name in _WORDS]
+
+
+def _config_of(file: Path, folder: Path) -> str:
+    """The folders of a file that say neither its split nor that it is data."""
+    known = {"data", *(word for words in _WORDS.values() for word in words)}
+    parents = file.relative_to(folder).parent.parts
+    return "/".join(part for part in parents if not known & set(re.split(r"[^a-z]+", part.lower())))
 
 
 def _split_of(file: Path, folder: Path) -> SplitName | None:

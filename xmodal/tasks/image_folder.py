@@ -121,6 +121,8 @@ def read_image(file: Path, mode: Literal["grey", "rgb"], resize: int | None) -> 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file, formats=("PNG", "JPEG")) as image:
+                if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
+                    image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
                 seen = image.convert("L" if mode == "grey" else "RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise DamagedError(f"the pixels of {file.name} cannot be read", where=str(file), why=str(error)) from None

@@ -25,6 +25,11 @@ class TaskOptions(Options):
         """The name under which the cache keeps its data; empty when samples are made here."""
         return ""
 
+    @property
+    def own_files(self) -> str:
+        """The user's own file or folder that it reads; empty when there is none."""
+        return getattr(self, "path", None) or ""
+
     def sample(self) -> SampleSpec:
         """What a sample is.
 

@@ -84,7 +84,7 @@ def _csv(file: Path) -> Rows:
 
 def _parquet(file: Path) -> Rows:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException, parquet, types
     except ImportError:
         raise MissingError(
             "Parquet needs pyarrow, which is not installed",
@@ -95,6 +95,14 @@ def _parquet(file: Path) -> Rows:
         table = parquet.read_table(file)
     except (ArrowException, OSError) as error:
         raise DamagedError(f"{file.name} is not a Parquet file", where=str(file), why=str(error)) from None
+    for field in table.schema:
+        if types.is_nested(field.type) or types.is_binary(field.type) or types.is_large_binary(field.type):
+            raise UsageError(
+                f"the column '{field.name}' holds {field.type}, not text or numbers",
+                where=str(file),
+                why="a cell is one text or one number",
+                fix="write it as text or numbers, or take the column out",
+            )
     columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
     cells = [list(row) for row in zip(*columns, strict=True)]
     return Rows(list(table.column_names), cells, [f"{file}:row {number + 1}" for number in range(len(cells))])
