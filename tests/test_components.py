@@ -30,6 +30,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "hub": {"dataset": "someone/data"},
     "images": {"path": "somewhere"},
     "patch": {"size": 4},
+    "remote-homology": {"path": "somewhere"},
     "series": {"path": "somewhere.csv", "columns": ["a"], "target_column": "a"},
     "table": {"path": "somewhere.csv"},
     "timm:": {"name": "timm:vit_tiny_patch16_224"},

@@ -108,12 +108,11 @@ def explain(
         plan, title = assemble(loaded, weights=False).plan, f"{loaded.name}: {loaded.body.name}"
     else:
         from xmodal import freeze as specs
-        from xmodal.bodies import BODIES, skeleton
-        from xmodal.components import find, load
+        from xmodal.bodies import body_options, skeleton
 
         assert body is not None
-        options = load(find("body", BODIES, body).options)(name=body)
-        plan, title = specs.parse(freeze or "body - ln - pos").on(skeleton(options), name=body), body
+        spec = "body - ln - pos" if freeze is None else freeze
+        plan, title = specs.parse(spec).on(skeleton(body_options(body)), name=body), body
     said = plan.to_dict()
     if as_json:
         console.write(json.dumps(said, indent=2))

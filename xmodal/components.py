@@ -31,10 +31,12 @@ class Entry:
     Attributes:
         options: its options, in a module that does not import torch.
         builds: the class or function that is called with these options.
+        about: what it is, in a sentence, where several names share the options and so their text.
     """
 
     options: str
     builds: str
+    about: str = ""
 
 
 def load(reference: str) -> Any:

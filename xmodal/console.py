@@ -183,7 +183,12 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
 
 def _coverage(coverage: Mapping[str, Mapping[str, int]]) -> str:
     """What of each split was not used whole, or could not be known."""
-    words = {"truncated": "cut", "skipped": "left out", "unseen": "with a label that training lacks"}
+    words = {
+        "truncated": "cut",
+        "skipped": "left out",
+        "unseen": "with a label that training lacks",
+        "repeated": "that training has too",
+    }
     found = [
         f"{counts[key]} of {counts['samples']} {split} samples {word}"
         for split, counts in coverage.items()

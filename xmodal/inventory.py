@@ -56,11 +56,10 @@ def _shown(name: str) -> str:
 def _summary(section: str, name: str) -> str:
     if section == "body" and name in sources.BODIES:
         return sources.BODIES[name].about
-    stored = _stored(section, name)
-    alone = sum(_stored(section, other) == stored for other in COMPONENTS[section]) == 1
-    if section == "task" and alone and stored in sources.DATA:
-        # Data sets of one form share their options, whose text is about all of them.
-        return sources.DATA[stored].about
+    if (entry := lookup(section, COMPONENTS[section], name)) and entry.about:
+        return entry.about
+    if section == "task" and (source := sources.DATA.get(_stored(section, name))):
+        return source.about
     options = options_class(section, name)
     assert options is not None
     return (options.__doc__ or "").split("\n")[0].rstrip(".")
@@ -76,9 +75,9 @@ def _whereabouts(section: str, name: str) -> tuple[str, ...]:
         return (command,)
     if stored not in _SOURCES[kind] and ":" not in stored:
         options = options_class(section, name)
-        own = options is not None and "path" in options.model_fields and section == "task"
-        needs_hub = own and "dataset" in (options.model_fields if options else ())
-        return (f"no: {sources.command(kind, 'hub:NAME')}" if needs_hub else "your own files" if own else "made here",)
+        fields = options.model_fields if options and section == "task" else {}
+        own = "path" in fields and fields["path"].is_required()
+        return (sources.command(kind, "hub:NAME") if "dataset" in fields else "your own files" if own else "made here",)
     status = sources.status(kind, stored)
     return ({"here": "yes", "missing": f"no: {command}", "damaged": f"damaged: {command} --force"}[status],)
 
@@ -178,10 +177,12 @@ def results(folders: list[Path]) -> list[dict[str, Any]]:
     """The results of all runs in or below `folders`.
 
     Raises:
-        MissingError: there are none.
+        MissingError: there are none, or one of `folders` is not there.
     """
     found = []
     for folder in folders:
+        if not folder.is_dir():
+            raise MissingError("no such folder of runs", where=str(folder), fix="name folders that xmodal train wrote")
         places = (
             [folder] if (folder / "result.json").exists() else sorted(p.parent for p in folder.rglob("result.json"))
         )

@@ -19,7 +19,7 @@ from xmodal.types import Body, Classes, Head, PerPosition
 
 Tiny = Callable[..., BodyOptions]
 LENGTHS = (9, 5, 7)
-CLOSE = {"rtol": 0.0, "atol": 1e-6}
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 
 @pytest.fixture

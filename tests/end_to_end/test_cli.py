@@ -140,6 +140,9 @@ def test_explain_takes_another_spec(xmodal: Xmodal, recipe: Path) -> None:
     said = json.loads(xmodal("explain", recipe, "--freeze", "all - head", "--json").out)
     assert said["spec"] == "all - head"
     assert_explains(xmodal("explain", "--body", "gpt2", "-o", "seed=3"), 2, "-o overrides a recipe")
+    assert_explains(xmodal("explain", "--body", "gpt2", "--freeze", ""), 2, "the spec is empty")
+    assert_explains(xmodal("explain", "--body", "hf:../../etc"), 2, "no body is 'hf:../../etc'")
+    assert_explains(xmodal("check", "body", "hf:a b"), 2, "no body is 'hf:a b'")
 
 
 def test_explain_and_train_agree_on_what_trains(xmodal: Xmodal, recipe: Path, tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_check_says_ok_or_everything_that_is_wrong(xmodal: Xmodal, recipe: Path,
         (("explain", "--body", "gpt2", "--freeze", "body - ln[12]"), 2, ("12", "gpt2")),
         (("explain", "--body", "gpt2", "--freeze", "body - attn.q"), 2, ("qkv",)),
         (("explain", "--body", "gpt2", "--freeze", "body -"), 2, ("^",)),
-        (("report", "nowhere"), 3, ("no finished run", "nowhere")),
+        (("report", "nowhere"), 3, ("no such folder of runs", "nowhere")),
         (("show", "mnits"), 2, ("nothing is called 'mnits'; did you mean 'mnist'?",)),
         (("get", "body", "gtp2"), 2, ("gpt2",)),
         (("get", "data", "minst"), 2, ("mnist",)),

@@ -51,7 +51,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(small: Small, out: Path) -> 
     assert result["test"]["items"] == 16
     assert result["test"]["interval"][0] < result["test"]["accuracy"] < result["test"]["interval"][1]
     assert result["val"]["step"] == result["best_step"]
-    assert set(result["floors"]) == {"majority"}
+    assert set(result["floors"]) == {"chance", "majority"}
     assert set(result["steps_to"]) == {"0.75", "0.9", "0.95", "0.99"}
     assert set(result["digests"]) == {"body", "data.train", "data.val", "data.test", "frozen"}
     assert all(result[key] for key in MEASURED)

@@ -79,7 +79,8 @@ def test_the_floor_of_xor_is_the_commoner_bit_of_training() -> None:
     ones = train.float().mean(dim=0)
     guess = (ones > 0.5).long()
     floors = task.floors()
-    assert floors.keys() == {"majority"}
+    assert floors.keys() == {"chance", "majority"}
+    assert floors["chance"] == 0.5
     assert floors["majority"] == pytest.approx(float((test == guess).float().mean()))
     assert xor(6).floors()["majority"] == pytest.approx(0.5, abs=0.05)
 

@@ -40,7 +40,7 @@ def test_the_task_is_what_it_says(tmp_path: Path) -> None:
     assert batch.mask.tolist() == [[True, True, True], [True, True, False]]
     assert batch.targets.tolist() == [0, 1]
     assert task.floors() == {"majority": 0.5}
-    assert task.coverage()["test"] == {"samples": 2, "truncated": 0, "skipped": 0, "unseen": 0}
+    assert task.coverage()["test"] == {"samples": 2, "truncated": 0, "skipped": 0, "unseen": 0, "repeated": 0}
 
 
 def test_json_csv_and_fasta_hold_the_same(tmp_path: Path) -> None:

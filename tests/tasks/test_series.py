@@ -34,7 +34,7 @@ def whole(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
 def test_windows_stay_within_their_split(tmp_path: Path) -> None:
     task = series(write(tmp_path))
     assert (task.sample, task.target) == (Continuous((2, 4)), Classes(3))
-    assert [len(task.split(name)) for name in ("train", "val", "test")] == [55, 15, 15]
+    assert [len(task.split(name)) for name in ("train", "val", "test")] == [55, 8, 8]
     mean, deviation = np.arange(60).mean(), np.arange(60).std()
     for name, start, end in (("train", 0, 60), ("val", 60, 80), ("test", 80, 100)):
         rows = whole(task.split(name))[0][:, 1] * deviation + mean  # column b is the number of the row
@@ -51,6 +51,25 @@ def test_later_rows_change_nothing_in_training(tmp_path: Path) -> None:
     before = series(write(tmp_path)).split("train").digest()
     assert series(write(tmp_path, b99=-5000, b65=1e6)).split("train").digest() == before
     assert series(write(tmp_path, b5=9)).split("train").digest() != before
+
+
+def test_labels_of_test_do_not_overlap(tmp_path: Path) -> None:
+    task = series(write(tmp_path), horizon=5)
+    seen = whole(task.split("test"))[0][:, 1] * np.arange(60).std() + np.arange(60).mean()
+    assert seen[:, -1].round().tolist() == [83, 88, 93]
+    assert len(series(write(tmp_path), horizon=2, stride=6).split("test")) == 3
+
+
+def test_floors_are_what_the_newest_rows_give_away(tmp_path: Path) -> None:
+    floors = series(write(tmp_path)).floors()
+    a = np.random.default_rng(0).normal(size=100).cumsum()
+    edges = np.quantile(a[5:60] - a[3:58], [1 / 3, 2 / 3])
+    ends = np.arange(83, 98, 2)
+    truth, guess = (
+        np.searchsorted(edges, change, side="right") for change in (a[ends + 2] - a[ends], a[ends] - a[ends - 2])
+    )
+    assert floors == {"majority": max(np.bincount(truth)) / 8, "persistence": (truth == guess).mean()}
+    assert "persistence" not in series(write(tmp_path), window=2).floors()
 
 
 def test_a_stride_leaves_windows_out(tmp_path: Path) -> None:

@@ -37,12 +37,27 @@ def test_a_column_of_letters(tmp_path: Path) -> None:
     assert task.floors() == {"majority": 0.0}
 
 
+def test_samples_that_training_has_too_are_counted(tmp_path: Path) -> None:
+    rows = ["AC,x,train", "CA,y,train", "AC,x,test", "A,y,test", "CA,x,test", "A,x,val"]
+    task = table(write(tmp_path / "t.csv", "\n".join(["seq,label,part", *rows])), column="seq", split="part")
+    assert [task.coverage()[name].get("repeated") for name in ("train", "val", "test")] == [None, 0, 2]
+    few = table(tmp_path / "t.csv", column="seq", split="part", fraction=0.5)
+    assert few.coverage()["test"]["repeated"] == 1
+
+
 def test_columns_of_numbers_are_standardised_by_training(tmp_path: Path) -> None:
     text = "a,b,label,part\n1,5,x,train\n3,5,y,train\n2,5,x,val\n4,6,y,test\n"
     task = table(write(tmp_path / "t.csv", text), columns=["a", "b"], split="part")
     assert task.sample == Continuous((1, 2))
     assert task.split("train").batch(torch.arange(2)).samples.tolist() == [[[-1, 0]], [[1, 0]]]
     assert task.split("test").batch(torch.arange(1)).samples.tolist() == [[[2, 1]]]
+
+
+def test_a_large_offset_does_not_drown_a_column(tmp_path: Path) -> None:
+    text = "a,label,part\n1700000001,x,train\n1700000003,y,train\n1700000002,x,val\n1700000004,y,test\n"
+    task = table(write(tmp_path / "t.csv", text), columns=["a"], split="part")
+    assert task.split("train").batch(torch.arange(2)).samples.tolist() == [[[-1]], [[1]]]
+    assert task.split("test").batch(torch.arange(1)).samples.tolist() == [[[2]]]
 
 
 def test_files_and_parquet(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from xmodal.components import Entry, find, load
+from xmodal.errors import UsageError
 
 if TYPE_CHECKING:
     from xmodal.bodies.body import Body
@@ -31,8 +33,10 @@ BODIES: dict[str, Entry] = {
     "lstm": Entry("xmodal.bodies.lstm:LstmOptions", "xmodal.bodies.lstm:Lstm"),
     "minilm-l6": _BERT,
     "none": Entry("xmodal.bodies.plain:NoneOptions", "xmodal.bodies.plain:NoBody"),
-    "one-attention": _TRANSFORMER,
-    "one-block": _TRANSFORMER,
+    "one-attention": replace(
+        _TRANSFORMER, about="One attention layer with learned positions and layer norms, and no more"
+    ),
+    "one-block": replace(_TRANSFORMER, about="One block, attention and feed-forward layer, with learned positions"),
     "smollm2-135m": _LLAMA,
     "t5-small": _T5,
     "timm:": _VIT,
@@ -40,6 +44,22 @@ BODIES: dict[str, Entry] = {
     "vit-b16": _VIT,
     "vit-s14-saliency": _VIT,
 }
+
+
+def body_options(name: str, **said: Any) -> BodyOptions:
+    """The options of a body that no recipe speaks of.
+
+    Raises:
+        UsageError: there is no such body, or it does not take what is said.
+    """
+    from pydantic import ValidationError
+
+    kind = load(find("body", BODIES, name).options)
+    try:
+        return kind.model_validate({"name": name, **said})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise UsageError(f"no body is '{name}'", why=faults, fix="xmodal list bodies shows the names") from None
 
 
 def build_family(options: BodyOptions) -> Family:

@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xmodal.bodies import BODIES, build_family, skeleton
+from xmodal.bodies import body_options, build_family, skeleton
 from xmodal.bodies.body import Body
 from xmodal.bodies.family import static_sites
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.weights import build_body, digest, fill
-from xmodal.components import find, load
 from xmodal.errors import UsageError, XmodalError
 from xmodal.tensors import Tokens
 from xmodal.types import BODY_ROLES
@@ -44,8 +43,7 @@ def small(name: str, **said: Any) -> BodyOptions:
     Raises:
         UsageError: there is no such body.
     """
-    kind = load(find("body", BODIES, name).options)
-    options: BodyOptions = kind.model_validate({"name": name, "init": "random", **said})
+    options = body_options(name, **{"init": "random", **said})
     if "layers" not in said and options.anatomy().depth > 2:
         options = options.model_copy(update={"layers": "0:2"})
     return options

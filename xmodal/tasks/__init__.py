@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xmodal.components import Entry, find, load
@@ -21,9 +22,9 @@ TASKS: dict[str, Entry] = {
         "xmodal.tasks.procedural_options:CellularAutomatonOptions", "xmodal.tasks.procedural:Procedural"
     ),
     "cifar10": _CIFAR,
-    "cifar10-lra": _CIFAR,
-    "copy": _REWRITE,
-    "dyck": _BRACKETS,
+    "cifar10-lra": replace(_CIFAR, about="CIFAR-10 as Long Range Arena asks it: in grey, a pixel a token (Tay 2020)"),
+    "copy": replace(_REWRITE, about="Random symbols, a separator, and the symbols again (Shinnick 2025, identity)"),
+    "dyck": replace(_BRACKETS, about="Brackets that close in order, the next one to be told (Shinnick 2025, k-Dyck)"),
     "fashion-mnist": Entry("xmodal.tasks.options:DigitsOptions", "xmodal.tasks.images:ImageSet"),
     "haystack": Entry("xmodal.tasks.procedural_options:HaystackOptions", "xmodal.tasks.procedural:Procedural"),
     "hub": Entry("xmodal.tasks.hub:HubOptions", "xmodal.tasks.table:build"),
@@ -31,10 +32,13 @@ TASKS: dict[str, Entry] = {
     "listops": Entry("xmodal.tasks.listops:ListOpsOptions", "xmodal.tasks.listops:build"),
     "mnist": Entry("xmodal.tasks.options:DigitsOptions", "xmodal.tasks.images:ImageSet"),
     "remote-homology": Entry("xmodal.tasks.homology:RemoteHomologyOptions", "xmodal.tasks.homology:build"),
-    "reverse": _REWRITE,
+    "reverse": replace(_REWRITE, about="Random symbols, a separator, and the symbols backwards (Shinnick 2025)"),
     "series": Entry("xmodal.tasks.series:SeriesOptions", "xmodal.tasks.series:build"),
-    "shuffle-dyck": _BRACKETS,
-    "sort": _REWRITE,
+    "shuffle-dyck": replace(
+        _BRACKETS,
+        about="Brackets whose kinds close independently, the next one to be told (Shinnick 2025, k-Dyck shuffle)",
+    ),
+    "sort": replace(_REWRITE, about="Random symbols, a separator, and the symbols in order (Shinnick 2025)"),
     "table": Entry("xmodal.tasks.table:TableOptions", "xmodal.tasks.table:build"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -88,7 +88,9 @@ class HeldTask:
         splits: Mapping[SplitName, Split],
         labels: Mapping[SplitName, np.ndarray],
         coverage: Mapping[SplitName, Mapping[str, int]] | None = None,
+        floors: Mapping[str, float] | None = None,
     ) -> None:
+        self._own_floors = floors or {}
         self.name = options.name
         self.sample, self.target = options.sample(), options.target()
         for name, split in splits.items():
@@ -101,6 +103,16 @@ class HeldTask:
             unseen = int((~np.isin(own, self._trained)).sum())
             if unseen or self._coverage.get(name):
                 self._coverage.setdefault(name, {"samples": len(own)})["unseen"] = unseen
+        if options.own_files:
+            self._count_repeated()
+
+    def _count_repeated(self) -> None:
+        """Samples of validation and test that are, to the byte, training samples in use as well."""
+        trained = set(_keys(self._splits["train"]))
+        for name in ("val", "test"):
+            found = sum(key in trained for key in _keys(self._splits[name]))
+            if found or self._coverage.get(name):
+                self._coverage.setdefault(name, {"samples": len(self._splits[name])})["repeated"] = found
 
     def split(self, name: SplitName) -> Split:
         """The samples of that split."""
@@ -108,18 +120,30 @@ class HeldTask:
 
     def coverage(self) -> Mapping[SplitName, Mapping[str, int]]:
         """How many samples each split had, what became of those that were not used whole, and how many have a label
-        that none of the training samples in use has (`unseen`)."""
+        that none of the training samples in use has (`unseen`). For your own data also how many samples of validation
+        and test are training samples too (`repeated`)."""
         return self._coverage
 
     def floors(self) -> Mapping[str, float]:
-        """`majority`: the commonest class of the training samples that are used."""
+        """`majority`: the commonest class of the training samples that are used; then the task's own."""
         commonest = int(np.bincount(self._trained).argmax())
-        return {"majority": float((self._test_labels == commonest).mean())}
+        return {"majority": float((self._test_labels == commonest).mean()), **self._own_floors}
 
     def _targets(self) -> np.ndarray:
         """The label of each training sample that is used."""
-        train = self._splits["train"]
-        return torch.cat([train.batch(part).targets for part in torch.arange(len(train)).split(1024)]).numpy()
+        return np.concatenate([batch.targets.numpy() for batch in _batches(self._splits["train"])])
+
+
+def _batches(split: Split) -> Iterator[Batch]:
+    return (split.batch(part) for part in torch.arange(len(split)).split(1024))
+
+
+def _keys(split: Split) -> Iterator[bytes]:
+    """A digest of each sample of the split, less its padding."""
+    for batch in _batches(split):
+        for index, sample in enumerate(batch.samples):
+            kept = sample if batch.mask is None else sample[batch.mask[index]]
+            yield hashlib.blake2b(kept.numpy().tobytes(), digest_size=16).digest()
 
 
 def by_shares(count: int, val: float, test: float, seed: int) -> dict[SplitName, np.ndarray]:

@@ -39,7 +39,7 @@ class RemoteHomologyOptions(TaskOptions):
 
     name: Literal["remote-homology"] = "remote-homology"
     """Which task."""
-    path: str | None = None
+    path: str
     """Folder of the files."""
     holdout: Literal["fold", "superfamily", "family"] = "fold"
     """Which of TAPE's three test sets: unseen superfamilies within known folds (`fold`), unseen families, or new

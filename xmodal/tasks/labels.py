@@ -55,14 +55,12 @@ def at_least_two(classes: Sequence[str], where: str) -> int:
     return len(classes)
 
 
-def existing(path: str | None, what: str) -> Path:
+def existing(path: str, what: str) -> Path:
     """The file or folder that a recipe names.
 
     Raises:
-        MissingError: it names none, or it is not there.
+        MissingError: it is not there.
     """
-    if path is None:
-        raise MissingError(f"no {what} is named", fix="name it: -o task.path=PATH")
     place = Path(path).expanduser()
     if not place.exists():
         raise MissingError(f"no such {what}", where=path, fix="name it: -o task.path=PATH")

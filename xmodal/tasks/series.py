@@ -23,7 +23,8 @@ class SeriesOptions(TaskOptions):
     """Where a column of your own CSV will go: windows over numbers in time, oldest first.
 
     The oldest rows train, the next validate, the newest test; no window or label reaches into another split. A label is
-    the change of `target` from the end of the window to `horizon` rows later, in classes of equal size on training.
+    the change of `target_column` from the end of the window to `horizon` rows later, in classes of equal size on
+    training. Windows of validation and test are at least `horizon` rows apart, so that no two labels share a change.
     """
 
     name: Literal["series"] = "series"
@@ -39,7 +40,7 @@ class SeriesOptions(TaskOptions):
     horizon: int = Field(default=24, ge=1)
     """Rows from the end of a window to what is asked for."""
     stride: int = Field(default=1, ge=1)
-    """Rows from one window to the next."""
+    """Rows from one window to the next; in validation and test the horizon, if that is more."""
     classes: int = Field(default=3, ge=2, le=100)
     """Number of classes; 3 are down, flat and up."""
     val: float = Field(default=0.2, gt=0, lt=1)
@@ -96,14 +97,37 @@ def build(options: SeriesOptions, seed: int) -> Task:
     splits: dict[SplitName, Split] = {
         name: Stacked(((seen - mean) / deviation).astype(np.float32), labels[name]) for name, (seen, _) in cut.items()
     }
-    return HeldTask(options, seed, splits, labels)
+    return HeldTask(
+        options, seed, splits, labels, floors=_floors(values[-1, ends[1] :], labels["test"], edges, options)
+    )
+
+
+def _floors(series: np.ndarray, labels: np.ndarray, edges: np.ndarray, options: SeriesOptions) -> dict[str, float]:
+    """What needs no learning on the newest rows: the commonest class there, since training has no commonest, and with
+    `persistence` the class of the last change that a window shows, where a window is longer than the horizon."""
+    import numpy as np
+
+    floors = {"majority": float(np.bincount(labels).max() / len(labels))}
+    if options.window > options.horizon:
+        last = _starts(len(series), options, "test") + options.window - 1
+        guess = np.searchsorted(edges, series[last] - series[last - options.horizon], side="right")
+        floors["persistence"] = float((guess == labels).mean())
+    return floors
+
+
+def _starts(rows: int, options: SeriesOptions, name: SplitName) -> np.ndarray:
+    """The first row of each window of a split with so many rows."""
+    import numpy as np
+
+    stride = options.stride if name == "train" else max(options.stride, options.horizon)
+    return np.arange(0, rows - options.window - options.horizon + 1, stride)
 
 
 def _windows(values: np.ndarray, options: SeriesOptions, name: SplitName) -> tuple[np.ndarray, np.ndarray]:
     """Windows of one split, `[n columns window]`, and the change behind each, `[n]`."""
     import numpy as np
 
-    starts = np.arange(0, values.shape[1] - options.window - options.horizon + 1, options.stride)
+    starts = _starts(values.shape[1], options, name)
     if not len(starts):
         raise UsageError(
             f"the split {name} has {values.shape[1]} rows",

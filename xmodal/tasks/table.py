@@ -158,7 +158,7 @@ def build(options: TableOptions, seed: int) -> Task:
     for name, rows in tables.items():
         _refuse_empty(rows, [options.label, *(options.columns or [options.column or ""])])
         if not isinstance(sample, Symbols):
-            arrays[name] = np.array(_numbers(rows, options.columns or []), dtype=np.float32)[:, None]
+            arrays[name] = np.array(_numbers(rows, options.columns or []))[:, None]
         else:
             words = rows.column(options.column or "")
             kept, coverage[name] = fit([len(word) for word in words], sample.max_length, options.too_long, rows.places)
@@ -169,8 +169,10 @@ def build(options: TableOptions, seed: int) -> Task:
         if isinstance(sample, Symbols):
             splits[name] = Ragged(array, labels[name])
         else:
+            # In float64: a column may have a large offset, and float32 would drown what varies.
             mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
-            splits[name] = Stacked(array, labels[name], mean, np.where(deviation > 0, deviation, 1))
+            standard = (array - mean) / np.where(deviation > 0, deviation, 1)
+            splits[name] = Stacked(standard.astype(np.float32), labels[name])
     return HeldTask(options, seed, splits, labels, coverage)
 
 
