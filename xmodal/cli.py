@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -201,11 +203,15 @@ def report(
     """Put the results of runs side by side."""
     from xmodal import console, inventory
 
-    results = inventory.results(folders)
+    results, damaged = inventory.results(folders)
     if as_json:
         console.write(json.dumps(results, indent=2))
-    else:
+    elif results:
         console.show_results(results)
+    for error in damaged:
+        console.show_error(error)
+    if damaged:
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -297,7 +303,7 @@ def _load(recipe: str, overrides: list[str] | None, seed: int | None, tiny: bool
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM ask a run to save itself and stop; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM ask a run to save itself and stop; a second one stops at once."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -308,6 +314,9 @@ class _Signals:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
+        with suppress(OSError):
+            # Not through rich: the signal may have come in the middle of its own writing.
+            os.write(2, b"\nstopping, and saving first; once more stops at once\n")
 
     def __call__(self) -> bool:
         return self._asked
@@ -329,9 +338,6 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except XmodalError as error:
         if debug:
             raise

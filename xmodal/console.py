@@ -5,10 +5,11 @@ Progress and errors go to the error stream, results to the output stream, so tha
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import IO, Any, cast
 
 from rich import box
 from rich.console import Console
@@ -20,8 +21,38 @@ from xmodal.errors import RecipeError, XmodalError
 from xmodal.freeze.table import summary
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Stepped, Stopped
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+
+class _Stream:
+    """A standard stream that no reader can break: where nobody reads any more, what is said is lost and work goes on.
+
+    Results that a full disk refuses are an error; progress that it refuses is lost as well.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(getattr(sys, self._name), attribute)
+
+    def write(self, text: str) -> int:
+        stream = getattr(sys, self._name)
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError as error:
+            # What is still in the buffer would fail once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if self._name == "stdout" and not isinstance(error, BrokenPipeError):
+                why = error.strerror or str(error)
+                raise XmodalError("the output cannot be written", where="standard output", why=why) from None
+        return len(text)
+
+    def flush(self) -> None:
+        """Every write is whole."""
+
+
+out = Console(file=cast(IO[str], _Stream("stdout")), highlight=False, soft_wrap=False)
+err = Console(file=cast(IO[str], _Stream("stderr")), highlight=False)
 
 
 def percent(share: float | None) -> str:
@@ -244,4 +275,4 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str 
 
 def write(text: str) -> None:
     """Text for another program, as it is."""
-    sys.stdout.write(text + "\n")
+    out.file.write(text + "\n")

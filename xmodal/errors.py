@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from errno import EDQUOT, ENOSPC
+
+FULL = (ENOSPC, EDQUOT)
+"""What the system says when a disk or a quota is full."""
 
 
 class XmodalError(Exception):

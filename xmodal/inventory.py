@@ -11,11 +11,11 @@ from xmodal import sources
 from xmodal.bodies import sites, skeleton
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins
-from xmodal.errors import MissingError, UsageError, did_you_mean
+from xmodal.errors import DamagedError, MissingError, UsageError, did_you_mean
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, options_class
-from xmodal.run.result import read_result
+from xmodal.run.result import RESULT, read_result
 from xmodal.tasks.options import TaskOptions
 
 SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}
@@ -173,25 +173,27 @@ def _architecture(name: str, options: type[BodyOptions]) -> Rows:
     return [(key, str(value)) for key, value in facts.items()]
 
 
-def results(folders: list[Path]) -> list[dict[str, Any]]:
-    """The results of all runs in or below `folders`.
+def results(folders: list[Path]) -> tuple[list[dict[str, Any]], list[DamagedError]]:
+    """The results of all runs in or below `folders`, and what cannot be read among them.
 
     Raises:
         MissingError: there are none, or one of `folders` is not there.
     """
-    found = []
+    found, damaged = [], []
     for folder in folders:
         if not folder.is_dir():
             raise MissingError("no such folder of runs", where=str(folder), fix="name folders that xmodal train wrote")
-        places = (
-            [folder] if (folder / "result.json").exists() else sorted(p.parent for p in folder.rglob("result.json"))
-        )
-        found += [result for place in places if (result := read_result(place))]
-    if not found:
+        places = [folder] if (folder / RESULT).exists() else sorted(p.parent for p in folder.rglob(RESULT))
+        for place in places:
+            try:
+                found += filter(None, [read_result(place)])
+            except DamagedError as error:
+                damaged.append(error)
+    if not found and not damaged:
         raise MissingError(
             "no finished run",
             where=", ".join(map(str, folders)),
-            why="there is no result.json",
+            why=f"there is no {RESULT}",
             fix="xmodal train RECIPE",
         )
-    return found
+    return found, damaged

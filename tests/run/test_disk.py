@@ -43,7 +43,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_later(small: Small, tmp_path: P
             train(small(), out=tmp_path / "full")
     assert caught.value.exit_code == 1
     assert caught.value.why == "No space left on device"
-    assert "what was written before is intact" in caught.value.fix
+    assert "what was written before is as it was" in caught.value.fix
     assert not list((tmp_path / "full").rglob("*.part"))
     again = train(small(), out=tmp_path / "full", resume=True)
     assert comparable(again.result) == comparable(straight.result)

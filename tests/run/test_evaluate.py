@@ -40,6 +40,7 @@ def test_the_score_does_not_depend_on_the_batch_size(small: Callable[..., Recipe
     assert one.loss == pytest.approx(many.loss, abs=1e-6)
     assert one.items == 256
     assert one.labels == 256 * 5
+    assert one.interval == wilson(one.accuracy, 256)  # over samples, not over their labels
 
 
 def test_progress_reaches_the_whole_split(small: Callable[..., Recipe]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from xmodal.errors import XmodalError
-from xmodal.recipe.schema import Recipe
+from xmodal.recipe.schema import Lock, Recipe
 from xmodal.recipe.source import dump
 
 HEADER = """\
@@ -16,8 +18,17 @@ def write_lock(recipe: Recipe) -> str:
     return HEADER + dump(recipe.model_dump(mode="json", exclude_defaults=False, exclude={"tiny"}))
 
 
+def other_bytes(lock: Lock, digests: Mapping[str, str]) -> str:
+    """Which digests of a lock are not those of now, and how, in words; empty where none differs."""
+    return "; ".join(
+        f"{name} is {digests.get(name, 'absent')[:12]}, was {locked[:12]}"
+        for name, locked in lock.digests.items()
+        if digests.get(name) != locked
+    )
+
+
 def compare(
-    recipe: Recipe, versions: dict[str, str], digests: dict[str, str], threads: int | None = None
+    recipe: Recipe, versions: Mapping[str, str], digests: Mapping[str, str], threads: int | None = None
 ) -> tuple[str, ...]:
     """Warnings for versions, and for a number of threads, that differ from the recipe's lock.
 
@@ -26,18 +37,14 @@ def compare(
     """
     if recipe.lock is None:
         return ()
-    changed = [name for name, value in recipe.lock.digests.items() if digests.get(name) != value]
-    if changed:
+    if why := other_bytes(recipe.lock, digests):
         raise XmodalError(
-            f"other bytes than the lock file names: {', '.join(changed)}",
+            "other bytes than the lock file names",
             where="lock.digests",
-            why="; ".join(
-                f"{name} is {digests.get(name, 'absent')[:12]}, locked {recipe.lock.digests[name][:12]}"
-                for name in changed
-            ),
-            fix="get the weights or data it was made with, or run the recipe itself instead of its lock file",
+            why=why,
+            fix="get the weights or data it was made with; for another seed or key, run the recipe, not its lock file",
         )
-    now = versions | ({} if threads is None else {"the number of threads": str(threads)})
+    now = dict(versions) | ({} if threads is None else {"the number of threads": str(threads)})
     locked = recipe.lock.versions | ({} if threads is None else {"the number of threads": str(recipe.lock.threads)})
     return tuple(
         f"{name} is {now.get(name)}, the lock file has {value}; numbers may differ"

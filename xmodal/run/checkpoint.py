@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from xmodal.errors import DamagedError, XmodalError
+from xmodal.errors import FULL, DamagedError, XmodalError
 from xmodal.freeze.seal import tensor_digest
 
 
@@ -32,13 +33,21 @@ def write_whole(file: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise XmodalError(
-            f"cannot write {file.name}",
-            where=str(file.parent),
-            why=error.strerror or str(error),
-            fix="free some space or choose another folder with --out; what was written before is intact",
-        ) from error
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise unwritten(file, error) from error
+
+
+def unwritten(file: Path, error: OSError) -> XmodalError:
+    """The error for a file of a run that could not be written."""
+    full = error.errno in FULL
+    fix = "free some space, then go on with --resume" if full else "choose a folder that can be written with --out"
+    return XmodalError(
+        f"cannot write {file.name}",
+        where=str(file.parent),
+        why=error.strerror or str(error),
+        fix=f"{fix}; what was written before is as it was",
+    )
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

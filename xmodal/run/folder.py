@@ -15,7 +15,7 @@ from xmodal.errors import DamagedError, RecipeError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.lock import write_lock
 from xmodal.recipe.schema import Lock
-from xmodal.run.checkpoint import write_json, write_whole
+from xmodal.run.checkpoint import unwritten, write_json, write_whole
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
 from xmodal.run.result import read_result
@@ -146,12 +146,7 @@ class RunFolder:
             with (self.path / EVENTS).open("a") as stream:
                 stream.write("".join(self._events))
         except OSError as error:
-            raise XmodalError(
-                f"cannot write {EVENTS}",
-                where=str(self.path),
-                why=error.strerror or str(error),
-                fix="free some space, then go on with --resume",
-            ) from None
+            raise unwritten(self.path / EVENTS, error) from None
         self._events.clear()
 
 

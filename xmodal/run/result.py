@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xmodal.errors import DamagedError
 
@@ -15,17 +17,42 @@ FINISHED = ("done", "diverged")
 MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes")
 """The keys of a result that depend on the machine's speed; all others repeat to the bit."""
 
-_KEYS = {
-    "name": str,
-    "status": str,
-    "seed": int,
-    "steps": int,
-    "best_step": int,
-    "floors": dict,
-    "test": dict | None,
-    "val": dict | None,
-}
-"""What every result has, of whatever status."""
+_STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Scores(BaseModel, extra="allow"):
+    """What a result says of a split; the scores of named subsets are further shares, `accuracy_NAME`."""
+
+    model_config = _STRICT
+    accuracy: _Share
+    interval: Annotated[list[_Share], Field(min_length=2, max_length=2)]
+    loss: float | None
+    items: int
+    labels: int
+
+    @model_validator(mode="after")
+    def _subsets(self) -> Self:
+        for key, value in (self.model_extra or {}).items():
+            if key.startswith("accuracy_") and not (isinstance(value, float) and 0 <= value <= 1):
+                raise ValueError(f"{key} is {value!r}, and no share")
+        return self
+
+
+class _Result(BaseModel, extra="allow"):
+    """What every result has, of whatever status, and what is shown of it."""
+
+    model_config = _STRICT
+    name: str
+    status: Literal["done", "diverged", "interrupted", "failed"]
+    seed: int
+    steps: int
+    best_step: int
+    floors: dict[str, _Share]
+    test: _Scores | None
+    val: _Scores | None
+    seconds: float | None = None
+    coverage: dict[str, dict[str, int]] | None = None
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -36,18 +63,27 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / RESULT
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        result = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
         if not isinstance(result, dict) or result.get("schema") != SCHEMA:
             raise ValueError(f"it is not a result of schema {SCHEMA}")
-        if wrong := [key for key, kinds in _KEYS.items() if not isinstance(result.get(key), kinds)]:
-            raise ValueError(f"it lacks {', '.join(wrong)}, or they are not what a run writes")
+        _Result.model_validate(result)
     except FileNotFoundError:
         return None
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False)
+        why = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in faults)
+        raise _damaged(file, why) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedError(
-            "cannot be read", where=str(file), why=str(error), fix="run it again: xmodal train RECIPE --force"
-        ) from None
+        raise _damaged(file, str(error)) from None
     return result
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _damaged(file: Path, why: str) -> DamagedError:
+    return DamagedError("cannot be read", where=str(file), why=why, fix="run it again: xmodal train RECIPE --force")
 
 
 def comparable(result: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from xmodal.bodies.weights import digest
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
-from xmodal.recipe.lock import compare
+from xmodal.recipe.lock import compare, other_bytes
 from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
@@ -97,10 +97,11 @@ def train(
                 why="without it nothing says which bytes this run was started with",
                 fix="start again with --force",
             )
-        if held and not recipe.lock:
+        going_on = held if not recipe.lock else None
+        if going_on:
             # An unfinished run goes on with the bytes and threads that it was started with.
-            recipe = recipe.model_copy(update={"lock": held})
-        session = _Session(recipe, folder, tuple(listeners), stop)
+            recipe = recipe.model_copy(update={"lock": going_on})
+        session = _Session(recipe, folder, tuple(listeners), stop, going_on)
         if force:
             folder.clear()  # only now: what the new run needs is here
         try:
@@ -108,6 +109,10 @@ def train(
         except Exception as error:
             session.fail(error)
             raise
+
+
+def _digests_of(task: Task) -> dict[str, str]:
+    return {f"data.{name}": task.split(name).digest() for name in SPLITS}
 
 
 def _refuse_other_data(recipe: Recipe, held: Lock, folder: RunFolder) -> None:
@@ -118,13 +123,16 @@ def _refuse_other_data(recipe: Recipe, held: Lock, folder: RunFolder) -> None:
         task = build_task(recipe.task, recipe.seed)
     except MissingError:
         return  # there is nothing that could differ
-    now = {f"data.{name}": task.split(name).digest() for name in SPLITS}
-    if changed := [name for name, value in now.items() if held.digests.get(name) != value]:
+    _refuse_other_bytes(held, held.digests | _digests_of(task), folder)
+
+
+def _refuse_other_bytes(held: Lock, digests: Mapping[str, str], folder: RunFolder) -> None:
+    if why := other_bytes(held, digests):
         raise UsageError(
-            "the data have changed since this run",
+            "the data or the weights have changed since this run was started",
             where=str(folder.path),
-            why=f"{', '.join(changed)} of {recipe.task.own_files} are other bytes than those of its result",
-            fix="--force runs it again and throws that result away, --out keeps both",
+            why=why,
+            fix="put them back as they were; --force runs it again and throws away what is here, --out keeps both",
         )
 
 
@@ -150,7 +158,12 @@ class _Session:
     """Data, model and their digests, all ready; the folder is not touched before `run`."""
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, listeners: tuple[Listener, ...], stop: Callable[[], bool]
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        listeners: tuple[Listener, ...],
+        stop: Callable[[], bool],
+        going_on: Lock | None,
     ) -> None:
         self.recipe, self.folder, self.stop = recipe, folder, stop
         self.listeners = (folder.listen, *listeners)
@@ -160,7 +173,9 @@ class _Session:
         self.task = build_task(recipe.task, recipe.seed)
         self.assembled = assemble(recipe, device=recipe.device)
         self.digests = {"body": self.assembled.source["digest"]}
-        self.digests |= {f"data.{name}": self.task.split(name).digest() for name in SPLITS}
+        self.digests |= _digests_of(self.task)
+        if going_on:
+            _refuse_other_bytes(going_on, self.digests, folder)
         self.warnings = compare(recipe, versions(), self.digests, self.threads)
 
     def run(self) -> Run:

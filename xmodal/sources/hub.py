@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import DamagedError, MissingError, UsageError
+from xmodal.errors import FULL, DamagedError, MissingError, UsageError
 from xmodal.sources.cache import find
 from xmodal.sources.official import TIMEOUT_S
-from xmodal.sources.store import FULL, install
+from xmodal.sources.store import install
 
 PREFIX = "hub:"
 PATTERNS = ("*.parquet", "*.csv")

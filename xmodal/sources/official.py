@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from xmodal.errors import MissingError, UsageError, did_you_mean
+from xmodal.errors import FULL, MissingError, UsageError, did_you_mean
 from xmodal.sources.archives import unpack_tar
 from xmodal.sources.catalogue import HF, TIMM, BodySource
-from xmodal.sources.store import FULL
 
 TIMEOUT_S = 10.0
 """How long an official home may take to answer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
@@ -15,11 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import MissingError, XmodalError
+from xmodal.errors import FULL, MissingError, XmodalError
 from xmodal.sources.cache import RECORD, Kind, digest, folder, home, verified
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says when a disk or a quota is full."""
 _ABANDONED_AFTER_S = 24 * 3600
 
 

@@ -60,8 +60,21 @@ def existing(path: str, what: str) -> Path:
 
     Raises:
         MissingError: it is not there.
+        UsageError: it is neither: to read a pipe or a device may never end.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise MissingError(f"no such {what}", where=path, fix="name it: -o task.path=PATH")
+    if not place.is_file() and not place.is_dir():
+        raise UsageError(f"the {what} is neither a file nor a folder", where=path, fix="name it: -o task.path=PATH")
     return place
+
+
+def each_once(columns: Sequence[str]) -> None:
+    """Checks the names of columns.
+
+    Raises:
+        UsageError: one is named twice.
+    """
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UsageError(f"the column '{twice[0]}' is named twice", where="task.columns", fix="name each column once")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import existing
+from xmodal.tasks.labels import each_once, existing
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import read_rows
 from xmodal.tasks.table import number
@@ -51,6 +51,7 @@ class SeriesOptions(TaskOptions):
     def sample(self) -> Continuous:
         """A row for each column, `window` numbers long."""
         existing(self.path, "series")
+        each_once(self.columns)
         return Continuous((len(self.columns), self.window))
 
     def target(self) -> TargetSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, existing, numbers_of
+from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, numbers_of
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import SUFFIXES, Rows, read_rows
@@ -100,6 +100,7 @@ class TableOptions(TaskOptions):
                 where="task",
                 fix="name a column of sequences as task.column, or columns of numbers as task.columns",
             )
+        each_once(self.columns or ())
         if self.val + self.test >= 1:
             raise UsageError(f"shares of {self.val:g} and {self.test:g} leave nothing to train on", where="task.val")
         if self.alphabet and len(set(self.alphabet)) < len(self.alphabet):
