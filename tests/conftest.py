@@ -36,7 +36,15 @@ SHAPED = [
 install_import_hook(SHAPED, "beartype.beartype")
 
 import torch  # noqa: E402
-from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTrainedModel  # noqa: E402
+from transformers import (  # noqa: E402
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    LongformerConfig,
+    LongformerModel,
+    PreTrainedModel,
+)
 
 from xmodal import sources, types  # noqa: E402
 from xmodal.bodies.bert import BertOptions  # noqa: E402
@@ -94,6 +102,23 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         layer_norm_eps=1e-12,
     )
     return save(BertModel(config), tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_longformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Longformer of 3 blocks, with a window of 8 tokens, as transformers saves it, pooler included."""
+    config = LongformerConfig(
+        attention_window=8,
+        vocab_size=97,
+        max_position_embeddings=34,
+        type_vocab_size=1,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=128,
+        layer_norm_eps=1e-5,
+    )
+    return save(LongformerModel(config), tmp_path_factory.mktemp("tiny-longformer"))
 
 
 @pytest.fixture(params=["gpt2", "bert"])

@@ -21,7 +21,7 @@ from xmodal.types import Site
 
 # One of each family; the sizes of a family share its code.
 NAMES = ["antiberty", "gpt2", "minilm-l6", "smollm2-135m", "t5-small", "timm:vit_tiny_patch16_224", "vit-s14-saliency"]
-NAMES += ["linformer", "lstm", "none", "one-attention", "one-block", "transformer"]
+NAMES += ["linformer", "longformer-base", "lstm", "none", "one-attention", "one-block", "transformer"]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=conformance.title)

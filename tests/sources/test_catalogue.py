@@ -11,7 +11,8 @@ ENTRIES = [*BODIES.items(), *DATA.items()]
 
 
 def test_what_there_is() -> None:
-    assert {"antiberty", "bert-base", "gpt2", "minilm-l6", "smollm2-135m", "t5-small", "vit-b16"} <= set(BODIES)
+    assert {"antiberty", "bert-base", "gpt2", "longformer-base", "minilm-l6", "smollm2-135m"} <= set(BODIES)
+    assert {"t5-base", "t5-small", "vit-b16"} <= set(BODIES)
     assert list(DATA) == ["cifar10", "fashion-mnist", "mnist"]
     assert list(BODIES) == sorted(BODIES)
 

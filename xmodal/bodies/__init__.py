@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _BERT = Entry("xmodal.bodies.bert:BertOptions", "xmodal.bodies.bert:Bert")
 _GPT2 = Entry("xmodal.bodies.gpt2:GPT2Options", "xmodal.bodies.gpt2:GPT2")
 _LLAMA = Entry("xmodal.bodies.llama:LlamaOptions", "xmodal.bodies.llama:Llama")
+_LONGFORMER = Entry("xmodal.bodies.longformer:LongformerOptions", "xmodal.bodies.longformer:Longformer")
 _T5 = Entry("xmodal.bodies.t5:T5Options", "xmodal.bodies.t5:T5")
 _TRANSFORMER = Entry("xmodal.bodies.plain:TransformerOptions", "xmodal.bodies.plain:Transformer")
 _VIT = Entry("xmodal.bodies.vit:VitOptions", "xmodal.bodies.vit:Vit")
@@ -30,6 +31,7 @@ BODIES: dict[str, Entry] = {
     "gpt2-xl": _GPT2,
     "hf:": Entry("xmodal.bodies.hub:HubBodyOptions", "xmodal.bodies.hub:build_family"),
     "linformer": Entry("xmodal.bodies.linformer:LinformerOptions", "xmodal.bodies.linformer:Linformer"),
+    "longformer-base": _LONGFORMER,
     "lstm": Entry("xmodal.bodies.lstm:LstmOptions", "xmodal.bodies.lstm:Lstm"),
     "minilm-l6": _BERT,
     "none": Entry("xmodal.bodies.plain:NoneOptions", "xmodal.bodies.plain:NoBody"),
@@ -38,6 +40,7 @@ BODIES: dict[str, Entry] = {
     ),
     "one-block": replace(_TRANSFORMER, about="One block, attention and feed-forward layer, with learned positions"),
     "smollm2-135m": _LLAMA,
+    "t5-base": _T5,
     "t5-small": _T5,
     "timm:": _VIT,
     "transformer": _TRANSFORMER,

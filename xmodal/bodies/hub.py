@@ -18,6 +18,7 @@ FAMILIES = {
     "bert": ("xmodal.bodies.bert:read", "xmodal.bodies.bert:Bert"),
     "gpt2": ("xmodal.bodies.gpt2:read", "xmodal.bodies.gpt2:GPT2"),
     "llama": ("xmodal.bodies.llama:read", "xmodal.bodies.llama:Llama"),
+    "longformer": ("xmodal.bodies.longformer:read", "xmodal.bodies.longformer:Longformer"),
     "t5": ("xmodal.bodies.t5:read", "xmodal.bodies.t5:T5"),
 }
 """What a configuration calls an architecture; what reads its shape, and its family."""

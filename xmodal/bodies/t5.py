@@ -24,7 +24,7 @@ _ACTIVATIONS = {"relu": False, "gated-gelu": True}
 class T5Options(BodyOptions):
     """The encoder of T5 (Raffel 2020): every token sees every other, relative positions, RMS norms before each part."""
 
-    name: Literal["t5-small"]
+    name: Literal["t5-base", "t5-small"]
     """Which size."""
 
     def whole(self) -> Anatomy:
@@ -155,16 +155,12 @@ def read(folder: Path) -> Anatomy:
     )
 
 
+def _model(width: int, heads: int, inner: int, depth: int) -> Anatomy:
+    details = {"head_width": 64, "buckets": 32, "distance": 128, "activation": "relu"}
+    return Anatomy("t5", width, depth, False, None, heads, inner, 32128, 1e-6, details=details)
+
+
 _MODELS = {
-    "t5-small": Anatomy(
-        "t5",
-        width=512,
-        depth=6,
-        causal=False,
-        heads=8,
-        inner=2048,
-        vocabulary=32128,
-        eps=1e-6,
-        details={"head_width": 64, "buckets": 32, "distance": 128, "activation": "relu"},
-    )
+    "t5-base": _model(768, 12, 3072, 12),
+    "t5-small": _model(512, 8, 2048, 6),
 }

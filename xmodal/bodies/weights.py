@@ -96,7 +96,7 @@ def _values(options: BodyOptions, body: Body, seed: int) -> Values:
 def _deviation(body: Body, variant: str) -> float:
     """Of the token embedding that a random body would start with; 0.02 where it has none."""
     for site, parameter in body.claims():
-        if not site.used:
+        if not site.used and site.role == "embed":
             draw = body.family.draw(site, tuple(parameter.shape))
             return init.deviation(init.flat(site, draw) if variant == "flat" else draw)
     return STD
@@ -124,7 +124,7 @@ def read_pretrained(file: Path, body: Body) -> tuple[dict[Site, Tensor], float]:
                 tensor = _real(file, name, checkpoint.get_tensor(by_name[name]), shape)
                 if site.used:
                     tensors[site] = tensor
-                elif tensor.ndim > 1:
+                elif site.role == "embed" and tensor.ndim > 1:
                     token_rms = _token_rms(tensor)
     except FileNotFoundError:
         raise MissingError(

@@ -124,6 +124,12 @@ BODIES: dict[str, BodySource] = {
     "gpt2-large": _gpt2("774 million", "openai-community/gpt2-large"),
     "gpt2-medium": _gpt2("355 million", "openai-community/gpt2-medium"),
     "gpt2-xl": _gpt2("1.5 billion", "openai-community/gpt2-xl"),
+    "longformer-base": BodySource(
+        about="Longformer-base, by the Allen Institute for AI (Beltagy 2020), which went on from RoBERTa (Liu 2019)",
+        licence="Apache-2.0",
+        hub="allenai/longformer-base-4096",
+        model_type="longformer",
+    ),
     "minilm-l6": BodySource(
         about="MiniLM (Wang 2020) with 6 blocks of width 384, fine-tuned by sentence-transformers",
         licence="Apache-2.0",
@@ -153,6 +159,12 @@ BODIES: dict[str, BodySource] = {
         ),
         cautions=("by the registry route: the instruction-tuned model, rounded to 4 bits (GGUF Q4_1)",),
         convert="xmodal.sources.convert_language:gguf",
+    ),
+    "t5-base": BodySource(
+        about="T5-base, by Google (Raffel 2020); its encoder is the body",
+        licence="Apache-2.0",
+        hub="google-t5/t5-base",
+        model_type="t5",
     ),
     "t5-small": BodySource(
         about="T5-small, by Google (Raffel 2020); its encoder is the body",
