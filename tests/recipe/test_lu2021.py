@@ -41,8 +41,16 @@ MORE = {
     "cifar10_fpt_large_random": "body - ln - pos",
     "cifar10_unfreeze_ffn_last_attn": "body - ln - pos - ffn - attn[-1]",
     "cifar10_lra_linformer": "none",
+    "cifar10_frozen_ln": "body - pos",
+    "cifar10_frozen_ln_random": "body - pos",
 }
-"""Tables 8, 14 and 7."""
+"""Tables 8, 14, 7 and 16, whose other two cells are cifar10_fpt and cifar10_random."""
+FAMILIES = {
+    "bert": ("bert-base", "body - ln - pos", 512),
+    "longformer": ("longformer-base", "body - ln - pos", 1999),
+    "t5": ("t5-base", "body - ln", 1024),
+}
+"""Table 17 but for its GPT-2: body, freeze, and how many tokens of ListOps it reads. Each on two tasks."""
 BODY = {"lstm": "lstm", "vision": "vit-b16"}
 INIT = {
     "full": "random",
@@ -64,6 +72,7 @@ def without(made: Recipe, *keys: str) -> dict[str, Any]:
 
 def test_there_is_a_recipe_for_every_cell_and_no_other() -> None:
     cells = {f"{task}_{arm}" for task in TASKS for arm in FREEZE} | set(MORE)
+    cells |= {f"{task}_{arm}" for task in ("cifar10", "listops") for arm in FAMILIES}
     assert {name.removeprefix("lu2021/") for name in shipped() if name.startswith("lu2021/")} == cells
 
 
@@ -87,11 +96,29 @@ def test_an_arm_differs_from_its_base_in_what_it_is_about(task: str, arm: str) -
 @pytest.mark.parametrize("stem", MORE)
 def test_the_other_cells(stem: str) -> None:
     made, base = recipe(stem), recipe("cifar10_lra_fpt" if "lra" in stem else "cifar10_fpt")
+    assert made.name == f"lu2021-{stem}".replace("_", "-")
     assert made.freeze == MORE[stem]
     assert without(made, "body", "freeze") == without(base, "body", "freeze")
     depth = {"medium": 24, "large": 36, "linformer": 3}
     assert made.body.anatomy().depth == next((n for word, n in depth.items() if word in stem), 12)
     assert made.body.init == ("random" if "random" in stem or "linformer" in stem else "pretrained")
+
+
+@pytest.mark.parametrize("arm", FAMILIES)
+@pytest.mark.parametrize("task", ["cifar10", "listops"])
+def test_another_body_is_the_only_difference(task: str, arm: str) -> None:
+    base, made = recipe(f"{task}_fpt"), recipe(f"{task}_{arm}")
+    body, spec, tokens = FAMILIES[arm]
+    assert made.name == f"lu2021-{task}-{arm}"
+    assert (made.body.name, made.freeze) == (body, spec)
+    assert (made.body.init, made.body.dropout, made.body.layers) == ("pretrained", 0.1, None)
+    anatomy = made.body.anatomy()
+    assert (anatomy.depth, anatomy.width, anatomy.heads, anatomy.inner) == (12, 768, 12, 3072)  # GPT-2's sizes
+    assert without(made, "body", "freeze", "task") == without(base, "body", "freeze", "task")
+    said = made.task.model_dump()
+    if task == "listops":
+        assert said["max_length"] == tokens <= (anatomy.context or tokens)
+    assert said == base.task.model_dump() | ({"max_length": tokens} if task == "listops" else {})
 
 
 def test_the_published_protocol_is_what_the_bases_say() -> None:
