@@ -120,7 +120,8 @@ def test_dropout_is_that_of_transformers(tiny: Tiny, family: str, mask: Tensor |
     torch.manual_seed(2)
     hidden = ours(body.train(), inputs, mask)
     torch.manual_seed(2)
-    assert torch.equal(hidden, theirs(model.train(), inputs, mask))
+    # The same masks; where the weights lie in memory may decide how a product rounds. Another mask would be far off.
+    assert largest_difference(hidden, theirs(model.train(), inputs, mask)) <= 1e-5
     assert largest_difference(hidden, ours(body.eval(), inputs, mask)) > 0.1
 
 

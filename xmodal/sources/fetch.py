@@ -36,7 +36,10 @@ def get_body(name: str, route: str | Path | None = None, force: bool = False) ->
     elsewhere = {HF: official.of_hub, TIMM: official.of_timm}
     find = next((of for start, of in elsewhere.items() if name.startswith(start)), None)
     source = find(name) if find else _look_up(name, BODIES, "body")
-    return _get("bodies", name, source, route, force, partial(_build_body, source))
+    routes = _routes("bodies", name, source, route)
+    if not force and status("bodies", name) == "here":
+        _refuse_other_weights(name, route)
+    return _get("bodies", name, source, routes, force, partial(_build_body, source))
 
 
 def get_data(name: str, route: str | Path | None = None, force: bool = False) -> Path:
@@ -49,7 +52,7 @@ def get_data(name: str, route: str | Path | None = None, force: bool = False) ->
         force: fetch it again and replace what is here.
 
     Raises:
-        UsageError: no such data set or route, or what is here came by another route.
+        UsageError: no such data set or route.
         MissingError: no route led to it; the reasons of each, and the routes there are.
         DamagedError: what came is not what was published.
         XmodalError: the disk is full, or the cache cannot be written.
@@ -59,7 +62,8 @@ def get_data(name: str, route: str | Path | None = None, force: bool = False) ->
             raise UsageError(f"{name} comes from the hub only", where="--from", fix="set task.path to your own folder")
         return hub.get_dataset(name.removeprefix(hub.PREFIX), force)
     source = _look_up(name, DATA, "data set")
-    return _get("data", name, source, route, force, partial(_build_data, source))
+    routes = _routes("data", name, source, route)
+    return _get("data", name, source, routes, force, partial(_build_data, source))
 
 
 def _look_up(name: str, table: Mapping[str, Source], word: str) -> Source:
@@ -74,11 +78,9 @@ def _look_up(name: str, table: Mapping[str, Source], word: str) -> Source:
 
 
 def _get(
-    kind: Kind, name: str, source: BodySource | DataSource, asked: str | Path | None, force: bool, build: Builder
+    kind: Kind, name: str, source: BodySource | DataSource, routes: list[str | Path], force: bool, build: Builder
 ) -> Path:
-    routes, failures = _routes(kind, name, source, asked), []
-    if asked is not None and not force and status(kind, name) == "here":
-        _refuse_other_bytes(kind, name, routes[0])
+    failures = []
     for each in routes:
         try:
             return install(kind, name, partial(build, each), force)
@@ -124,14 +126,18 @@ def _ways(kind: Kind, name: str, source: BodySource | DataSource, tried: Iterabl
     return f"'{command(kind, name)}' with {' or '.join(said)}"
 
 
-def _refuse_other_bytes(kind: Kind, name: str, route: str | Path) -> None:
+def _refuse_other_weights(name: str, route: str | Path | None) -> None:
     """Published bytes are the same by either public route; bytes from a path are somebody's own."""
-    place = folder(kind, name)
+    place = folder("bodies", name)
     record = read_record(place)
     public = route in ("official", "registry")
-    same = record.get("published") if public else record.get("origin") == f"path:{route}"
-    if not same:
-        fix = f"{command(kind, name)} --from {route} --force"
+    same = (
+        record.get("published")
+        if public
+        else record.get("origin") == f"path:{Path(route or '').expanduser().absolute()}"
+    )
+    if route is not None and not same:
+        fix = f"{command('bodies', name)} --from {route} --force"
         raise UsageError(f"{name} is here already, from {record.get('origin')}", where=str(place), fix=fix)
 
 
