@@ -21,7 +21,7 @@ RECIPE = PACKAGE.parent / "recipes" / "quickstart.yaml"
 
 ORDER = (
     "types", "tensors", "errors", "seeds", "components", "sources", "tasks", "tokenizers", "bodies", "freeze", "heads",
-    "recipe", "assemble", "run", ("bench", "inventory", "console"), "cli", "pytest_plugin", "__main__",
+    "recipe", "assemble", "run", "study", ("bench", "inventory", "console"), "cli", "pytest_plugin", "__main__",
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in ((names,) if isinstance(names, str) else names)}
 REFERENCE = re.compile(r"xmodal\.[\w.]+:\w+")
@@ -203,7 +203,7 @@ def test_what_is_right_passes(source: str) -> None:
 LIGHT = """
 import atexit, json, runpy, sys
 def tell():
-    names = ("torch", "transformers", "torchvision", "timm", "huggingface_hub")
+    names = ("torch", "transformers", "torchvision", "timm", "huggingface_hub", "scipy")
     heavy = [name for name in names if name in sys.modules]
     sys.stderr.write("\\n" + json.dumps(heavy) + "\\n")
 atexit.register(tell)

@@ -1,0 +1,1 @@
+"""What results mean: arms that differ in declared factors only, rates swept alike, differences judged over seeds."""
