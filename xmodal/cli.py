@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -65,9 +62,11 @@ def train(
 ) -> None:
     """Run a recipe once, with live progress; leaves a run folder and prints the result."""
     loaded = _load(recipe, override, seed, tiny)
-    stop = _Signals()
     from xmodal import console
     from xmodal.run import session
+    from xmodal.run.signals import Signals
+
+    stop = Signals()
 
     view = console.RunView()
     try:
@@ -81,6 +80,64 @@ def train(
     elif run.result["status"] != "interrupted":
         console.show_results([run.result])
     raise typer.Exit({"done": 0, "diverged": 4, "interrupted": 130}[run.result["status"]])
+
+
+@app.command()
+def ablate(
+    recipe: RecipeArgument = "quickstart",
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TERM", help="What does freezing TERM do? Several make the full factorial."),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=A,B", help="Another factor: body.init=pretrained,random. Repeatable."),
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(metavar="NAME: SPEC", help="An arm with a freeze spec of its own. Repeatable.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Report seeds: how many, or which: 0,1,2.")] = "3",
+    tuning_seeds: Annotated[str, typer.Option(help="Seeds that choose the rate and report nothing.")] = "1",
+    lr: Annotated[
+        str, typer.Option(metavar="LOW:HIGH:N", help="Rates that every arm is tuned over; or one rate for all arms.")
+    ] = "",
+    margin: Annotated[float, typer.Option(help="The smallest difference in accuracy that matters.")] = 0.01,
+    override: Override = None,
+    out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
+    tiny: Tiny = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Settle a question: arms over seeds, every one at its own best rate, paired differences and a verdict."""
+    from xmodal import console
+    from xmodal.run.signals import Signals
+    from xmodal.study.arms import make_arms
+    from xmodal.study.design import make_design
+    from xmodal.study.study import Interrupted, run_study
+
+    arms = make_arms(
+        _find(recipe), freeze=freeze or (), vary=vary or (), arms=arm or (), overrides=override or (), tiny=tiny
+    )
+    design = make_design(arms, lr=lr, seeds=seeds, tuning=tuning_seeds, margin=margin)
+    if dry_run and as_json:
+        return console.write(json.dumps(design.preview(), indent=2))
+    console.show_preview(design.preview(), result=dry_run)
+    if dry_run or not (yes or not sys.stdin.isatty() or typer.confirm("run it?", default=True, err=True)):
+        return None
+    try:
+        study = run_study(design, out=out, listen=console.show_progress, stop=Signals())
+    except Interrupted:
+        console.say("interrupted; finished runs are kept, and the same command goes on")
+        raise typer.Exit(130) from None
+    if as_json:
+        console.write(json.dumps(study.result, indent=2))
+    else:
+        console.show_study(study.result)
+    runs = [run for arm in study.result["arms"] for run in arm["tuning"] + arm["report"]]
+    console.say(f"{study.ran} of {len(runs)} runs were made now; {study.file}")
+    failed = any(run["status"] == "failed" for run in runs)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
@@ -300,26 +357,6 @@ def _load(recipe: str, overrides: list[str] | None, seed: int | None, tiny: bool
     from xmodal.recipe import load_recipe
 
     return load_recipe(_find(recipe), overrides or (), seed=seed, tiny=tiny)
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM ask a run to save itself and stop; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        with suppress(OSError):
-            # Not through rich: the signal may have come in the middle of its own writing.
-            os.write(2, b"\nstopping, and saving first; once more stops at once\n")
-
-    def __call__(self) -> bool:
-        return self._asked
 
 
 def main(arguments: list[str] | None = None) -> None:

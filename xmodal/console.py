@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich import box
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.text import Text
 from xmodal.errors import RecipeError, XmodalError
 from xmodal.freeze.table import summary
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Stepped, Stopped
+
+if TYPE_CHECKING:
+    from xmodal.study.study import Progress as StudyProgress
 
 
 class _Stream:
@@ -261,6 +264,113 @@ def show_plan(plan: Mapping[str, Any], title: str) -> None:
         clauses.add_row(f"{clause['sign']} {clause['text']}", f"{clause['hits']:,}", f"{clause['changed']:,}")
     out.print(clauses)
     out.print(summary(plan["counts"]))
+
+
+def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
+    """What a study will run: its arms, rates and seeds, and how much that is; on the error stream unless asked for."""
+    to = out if result else err
+    table = _plain("arm", "frozen", ">trains")
+    for arm in preview["arms"]:
+        mark = " (control)" if arm["name"] == preview["control"] else ""
+        table.add_row(Text(arm["name"] + mark), Text(arm["spec"]), f"{arm['trainable']:,}")
+    to.print(table)
+    rates = ", ".join(f"{rate:g}" for rate in preview["rates"])
+    tuned = ", ".join(map(str, preview["tuning_seeds"]))
+    lines = [
+        f"{'rates' if tuned else 'rate, not tuned'}: {rates}",
+        *([f"tuning: {preview['tuning_runs']} runs, seeds {tuned}"] if tuned else []),
+        f"report: {preview['report_runs']} runs, seeds {', '.join(map(str, preview['report_seeds']))}",
+        f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps, and "
+        f"{preview['most_checkpoint_bytes'] / 1e9:.1f} GB of checkpoints; less what is there",
+        *(["where the best rate lies at an edge, up to 2 more rates for every arm"] if tuned else []),
+        "how long that takes is told after the first run",
+    ]
+    to.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def show_progress(progress: StudyProgress) -> None:
+    """A line for a run of a study that has ended."""
+    outcome, trial = progress.outcome, progress.outcome.trial
+    score = f"val {percent(outcome.val)}" if trial.purpose == "tuning" else f"test {percent(outcome.test)}"
+    ended = "" if outcome.status == "done" else f" {outcome.status}{outcome.error and f': {outcome.error}'}"
+    left = "" if progress.left is None or not progress.ran else f"; about {max(progress.left / 60, 0.1):.1f} min left"
+    say(
+        f"{progress.done}/{progress.total} {trial.arm.name}, lr {trial.rate:g}, seed {trial.seed}:{ended} {score}"
+        f"{'' if progress.ran else ', was there'}{left}"
+    )
+
+
+def show_study(study: Mapping[str, Any]) -> None:
+    """Arms with their intervals over seeds, differences from the control, and verdicts."""
+    arms = _plain("arm", ">trains", ">rate", ">test %", ">95 %", ">seeds")
+    for arm in study["arms"]:
+        rate = "–" if arm["rate"] is None else f"{arm['rate']:g}"
+        arms.add_row(
+            Text(arm["name"] + (" (control)" if arm["name"] == study["control"] else "")),
+            f"{arm['trainable']:,}",
+            rate + (" edge" if arm["edge"] else ""),
+            _hundred(arm["mean"]),
+            "–" if arm["interval"] is None else "-".join(map(_hundred, arm["interval"])),
+            f"{arm['seeds']}",
+        )
+    out.print(arms)
+    _show_effects(f"less {study['control']}", [(row["arm"], row) for row in study["comparisons"]])
+    if study["contrasts"]:
+        _show_effects("effect", [(" x ".join(row["factors"]), row) for row in study["contrasts"]])
+    floors = ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in study["floors"].items())
+    lines = [
+        f"floors: {floors}" if floors else "",
+        "95 %: Student's interval over seeds; differences are in points, paired by seed",
+        "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
+        f"{100 * study['power']:.0f} %",
+        "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
+        *(f"which of {one} and {two} is ahead depends on the rate" for one, two in study["reversals"][:3]),
+    ]
+    out.print(Text("\n".join(filter(None, lines)), style="dim"), soft_wrap=True)
+    bad = [
+        f"{arm['name']}, lr {run['rate']:g}, seed {run['seed']}: {run['status']} {run.get('error', '')}".strip()
+        for arm in study["arms"]
+        for run in arm["tuning"] + arm["report"]
+        if run["status"] != "done"
+    ]
+    bad += [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
+    if bad:
+        out.print(Text("\n".join(bad), style="yellow"), soft_wrap=True)
+
+
+def _show_effects(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    table = _plain(title, ">points", ">95 %", ">p", ">sees", "verdict")
+    for name, row in rows:
+        low, high = row["interval"] or (None, None)
+        table.add_row(
+            Text(name),
+            "–" if row["difference"] is None else f"{100 * row['difference']:+.1f}",
+            "–" if low is None or high is None else f"{100 * low:+.1f} {100 * high:+.1f}",
+            "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
+            "–" if row["detectable"] is None else f"{100 * row['detectable']:.1f}",
+            Text(row["verdict"], style=_VERDICTS[row["verdict"]]),
+        )
+    out.print(table)
+    for name, row in rows:
+        out.print(Text(f"{name}: {row['verdict']}: {row['why']}"), soft_wrap=True)
+
+
+_VERDICTS = {"supported": "green", "contradicted": "red", "not resolved": "yellow", "edge-limited": "yellow"}
+
+
+def _plain(*columns: str) -> Table:
+    """A table without a frame; `>` before a column aligns it right, and the first one folds."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        right = column.startswith(">")
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if right else "left",
+            no_wrap=right,
+            overflow="fold",
+            min_width=8 if not number else None,
+        )
+    return table
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

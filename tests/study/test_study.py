@@ -1,0 +1,202 @@
+"""Studies of runs that take a blink: nothing runs twice, and what goes wrong is a result of its arm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xmodal.errors import UsageError
+from xmodal.recipe.library import shipped
+from xmodal.run import session
+from xmodal.study.arms import Arm, Arms, make_arms
+from xmodal.study.design import Design, make_design
+from xmodal.study.result import Outcome, summary
+from xmodal.study.study import Interrupted, Progress, run_study
+from xmodal.study.sweep import Choice
+
+SMALL = ("train.steps=4", "train.eval_every=2", "threads=1")
+
+
+def small(**said: Any) -> Arms:
+    return make_arms(shipped()["bit_xor_fpt"], overrides=SMALL, tiny=True, **said)
+
+
+@pytest.fixture(scope="module")
+def ffn() -> Arms:
+    return small(freeze=["ffn"])
+
+
+def test_a_study_runs_reports_and_finds_nothing_left(ffn: Arms, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    design = make_design(ffn, lr="1e-3:1e-2:3")
+    first = run_study(design, out=tmp_path, listen=seen.append)
+    assert first.ran == len(seen) == seen[-1].done == seen[-1].total
+    assert first.ran >= 2 * (3 + 3)
+    assert json.loads(first.file.read_text()) == json.loads(json.dumps(first.result))
+    for arm in first.result["arms"]:
+        assert [run["seed"] for run in arm["report"]] == [0, 1, 2]
+        assert {run["rate"] for run in arm["report"]} == {arm["rate"]}
+        assert len(arm["tuning"]) == len(first.result["rates"])
+        assert (tmp_path / arm["report"][0]["folder"] / "result.json").is_file()
+        assert arm["interval"][0] <= arm["mean"] <= arm["interval"][1]
+    again = run_study(design, out=tmp_path)
+    assert (again.ran, again.result, again.file) == (0, first.result, first.file)
+
+
+def test_studies_share_runs(ffn: Arms, tmp_path: Path) -> None:
+    run_study(make_design(ffn, lr="1e-3", seeds="2"), out=tmp_path)
+    by_hand = small(arms=["trained: body - ln - pos - ffn"])
+    assert run_study(make_design(by_hand, lr="1e-3", seeds="2"), out=tmp_path).ran == 0
+    assert run_study(make_design(ffn, lr="1e-3", seeds="3"), out=tmp_path).ran == 2
+
+
+def test_a_study_broken_off_ends_with_the_same_table(ffn: Arms, tmp_path: Path) -> None:
+    design = make_design(ffn, lr="1e-3", seeds="3")
+    whole = run_study(design, out=tmp_path / "whole").result
+    for patience in (3, 15, 40):
+        asked = iter([*[False] * patience, *[True] * 10_000])
+        with pytest.raises(Interrupted):
+            run_study(design, out=tmp_path / "broken", stop=lambda asked=asked: next(asked))
+    assert run_study(design, out=tmp_path / "broken").result == whole
+
+
+def test_one_or_two_seeds_have_no_interval(ffn: Arms, tmp_path: Path) -> None:
+    result = run_study(make_design(ffn, lr="1e-3", seeds="1"), out=tmp_path).result
+    assert [arm["interval"] for arm in result["arms"]] == [None, None]
+    (row,) = result["comparisons"]
+    assert (row["pairs"], row["interval"], row["p"], row["verdict"]) == (1, None, None, "not resolved")
+    assert row["why"] == "below 3 seeds there is no interval"
+
+
+def test_a_run_that_fails_is_a_result_of_its_arm(ffn: Arms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[..., Any] = session.train
+
+    def train(recipe: Any, **said: Any) -> Any:
+        if recipe.freeze == "body - ln - pos" and recipe.seed == 1:
+            raise RuntimeError("out of memory")
+        return real(recipe, **said)
+
+    monkeypatch.setattr(session, "train", train)
+    design = make_design(ffn, lr="1e-3")
+    result = run_study(design, out=tmp_path).result
+    bad = result["arms"][1]["report"][1]
+    assert (bad["status"], bad["error"], bad["test"]) == ("failed", "RuntimeError: out of memory", None)
+    assert result["arms"][1]["seeds"] == 2
+    assert result["comparisons"][0]["verdict"] == "not resolved"
+    assert "1 of the pairs has no score" in result["comparisons"][0]["why"]
+    monkeypatch.setattr(session, "train", real)
+    assert run_study(design, out=tmp_path).ran == 1
+
+
+def test_a_folder_edited_by_hand_is_refused(ffn: Arms, tmp_path: Path) -> None:
+    design = make_design(ffn, lr="1e-3", seeds="1")
+    result = run_study(design, out=tmp_path).result
+    lock = tmp_path / result["arms"][0]["report"][0]["folder"] / "recipe.lock.yaml"
+    lock.write_text(lock.read_text().replace("steps: 4", "steps: 5"))
+    with pytest.raises(UsageError, match="run of another recipe"):
+        run_study(design, out=tmp_path)
+
+
+# From outcomes to verdicts
+
+
+@dataclass
+class World:
+    """Outcomes made up: `score` says what an arm has at a rate and seed, None for a run that diverged at once."""
+
+    design: Design
+    score: Callable[[str, float, int], float | None]
+
+    def result(self, edges: dict[str, Any] | None = None, version: Callable[[int], str] = lambda _: "1") -> Any:
+        design = self.design
+        choices = {arm.name: Choice(design.rates[1], (edges or {}).get(arm.name)) for arm in design.arms.arms}
+        trials = design.tuning_trials(design.rates)
+        outcomes = [self.outcome(trial.arm, trial.rate, trial.seed, trial, version) for trial in trials]
+        for arm in design.arms.arms:
+            for seed in design.report:
+                trial = type(trials[0])(arm, design.rates[1], seed, "report")
+                outcomes.append(self.outcome(arm, trial.rate, seed, trial, version))
+        return summary(design, design.rates, choices, outcomes)
+
+    def outcome(self, arm: Arm, rate: float, seed: int, trial: Any, version: Callable[[int], str]) -> Outcome:
+        score = self.score(arm.name, rate, seed)
+        status = "diverged" if score is None else "done"
+        return Outcome(trial, status, score, score, 1000, {"chance": 0.5}, made_with={"torch": version(seed)})
+
+
+NOISE = (0.003, -0.004, 0.001, 0.002, -0.002)
+
+
+def test_a_clear_effect_is_supported(ffn: Arms) -> None:
+    world = World(
+        make_design(ffn, lr="1e-3:1e-1:3", seeds="5"),
+        lambda arm, rate, seed: 0.8 + 0.1 * (arm == "ffn frozen") * (1 + NOISE[seed % 5]),
+    )
+    (row,) = world.result()["comparisons"]
+    assert (row["arm"], row["control"], row["pairs"]) == ("ffn frozen", "ffn trained", 5)
+    assert row["difference"] == pytest.approx(0.1)
+    assert row["interval"][0] < 0.1 < row["interval"][1]
+    assert (row["verdict"], row["p"]) == ("supported", row["p_holm"])
+    assert world.result(edges={"ffn trained": "low"})["comparisons"][0]["verdict"] == "edge-limited"
+
+
+def test_what_seeds_do_to_both_arms_cancels(ffn: Arms) -> None:
+    world = World(make_design(ffn, lr="1e-3:1e-1:3", seeds="5"), lambda arm, rate, seed: 0.5 + 0.05 * (seed % 5))
+    assert world.result()["comparisons"][0]["verdict"] == "contradicted"
+
+
+def test_a_seed_without_a_score_resolves_nothing(ffn: Arms) -> None:
+    world = World(
+        make_design(ffn, lr="1e-3:1e-1:3", seeds="5"),
+        lambda arm, rate, seed: None if (arm, seed) == ("ffn frozen", 3) else 0.5 + 0.4 * (arm == "ffn frozen"),
+    )
+    result = world.result(version=lambda seed: "2" if seed == 4 else "1")
+    assert result["comparisons"][0]["verdict"] == "not resolved"
+    assert result["arms"][1]["report"][3]["status"] == "diverged"
+    assert result["mixed"] == {"torch": ["1", "2"]}
+    assert result["floors"] == {"chance": 0.5}
+
+
+def test_a_factorial_has_contrasts_and_an_order_by_rate() -> None:
+    arms = small(freeze=["attn", "ffn"])
+    world = World(
+        make_design(arms, lr="1e-3:1e-1:3", seeds="5"),
+        lambda arm, rate, seed: (
+            0.5
+            + 0.2 * ("attn frozen" in arm) * (1 if rate > 0.001 else -1)
+            + 0.1 * ("ffn frozen" in arm)
+            + NOISE[(seed + len(arm)) % 5]
+        ),
+    )
+    result = world.result()
+    effects = {tuple(row["factors"]): row for row in result["contrasts"]}
+    assert effects["attn",]["difference"] == pytest.approx(0.2, abs=0.005)
+    assert effects["ffn",]["difference"] == pytest.approx(0.1, abs=0.005)
+    assert effects["attn", "ffn"]["verdict"] in ("contradicted", "not resolved")
+    assert effects["attn",]["verdict"] == "supported"
+    assert len(result["comparisons"]) == 3
+    assert [row["rate"] for row in result["ordering"]] == [0.001, 0.01, 0.1]
+    assert ["attn trained, ffn trained", "attn frozen, ffn trained"] in result["reversals"]
+
+
+def test_the_grid_is_extended_for_every_arm_alike(ffn: Arms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def train(recipe: Any, **_: Any) -> Any:
+        # One arm is best at the lowest rate there is; the other in the middle.
+        frozen = recipe.freeze == "body - ln - pos"
+        score = 1 - recipe.train.lr if frozen else 1 - abs(recipe.train.lr - 0.01)
+        scores = {"accuracy": score, "labels": 100}
+        result = {"status": "done", "val": scores, "test": scores, "floors": {}, "steps": 4, "best_step": 4}
+        return session.Run(tmp_path / "x", result, ran=True)
+
+    monkeypatch.setattr(session, "train", train)
+    result = run_study(make_design(ffn, lr="1e-3:1e-1:3"), out=tmp_path).result
+    assert result["rates"] == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
+    trained, frozen = result["arms"]
+    assert [len(arm["tuning"]) for arm in (trained, frozen)] == [5, 5]
+    assert (trained["rate"], trained["edge"], frozen["rate"], frozen["edge"]) == (1e-2, None, 1e-5, "low")
+    assert result["comparisons"][0]["verdict"] == "edge-limited"

@@ -1,0 +1,245 @@
+"""`study.json`: what a study found, from the outcomes of its runs. Computes, and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import Any
+
+from xmodal.study import stats
+from xmodal.study.design import Design, Trial
+from xmodal.study.stats import Effect
+from xmodal.study.sweep import Choice
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a study ended.
+
+    Attributes:
+        trial: what was run.
+        status: `done`, `diverged` or `failed`.
+        val: best accuracy on validation, or None where there was no look at it.
+        test: accuracy on test, with the parameters of that look.
+        labels: number of labels in test.
+        floors: what trivial predictors score.
+        steps: steps taken; `best_step` those of the best look; `steps_to` when thresholds were reached.
+        folder: of the run, below that of all runs.
+        error: why it failed.
+        made_with: versions and threads.
+    """
+
+    trial: Trial
+    status: str
+    val: float | None = None
+    test: float | None = None
+    labels: int = 0
+    floors: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    best_step: int = 0
+    steps_to: Mapping[str, int | None] = field(default_factory=dict)
+    folder: str = ""
+    error: str = ""
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, trial: Trial, result: Mapping[str, Any], folder: str, made_with: Mapping[str, str]) -> Outcome:
+        """From a run's `result.json`."""
+        val, test = result["val"] or {}, result["test"] or {}
+        return cls(
+            trial,
+            result["status"],
+            val.get("accuracy"),
+            test.get("accuracy"),
+            test.get("labels", 0),
+            result["floors"],
+            result["steps"],
+            result["best_step"],
+            result.get("steps_to", {}),
+            folder,
+            "",
+            made_with,
+        )
+
+
+def summary(
+    design: Design, rates: Sequence[float], choices: Mapping[str, Choice], outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
+    """What `study.json` holds; nothing in it depends on how fast the machine was, or on interruptions.
+
+    Args:
+        design: what was asked.
+        rates: the grid that was run.
+        choices: the rate of each arm, by its name.
+        outcomes: of all runs.
+    """
+    report = [outcome for outcome in outcomes if outcome.trial.purpose == "report"]
+    tuning = [outcome for outcome in outcomes if outcome.trial.purpose == "tuning"]
+    scores = {
+        arm.name: {o.trial.seed: o.test for o in report if o.trial.arm.name == arm.name and o.test is not None}
+        for arm in design.arms.arms
+    }
+    labels = [outcome.labels for outcome in report if outcome.labels]
+    resolution = 1 / min(labels) if labels else 0.0
+    judge = _Judge(design, choices, scores, resolution)
+    curves = {arm.name: _curve(tuning, arm.name) for arm in design.arms.arms}
+    order = stats.ordering(curves)
+    return {
+        "schema": SCHEMA,
+        "name": design.arms.control.recipe.name,
+        "digest": design.digest(),
+        "control": design.arms.control.name,
+        "factors": [{"key": factor.key, "levels": list(factor.levels)} for factor in design.arms.factors],
+        "rates": list(rates),
+        "swept": design.swept,
+        "tuning_seeds": list(design.tuning) if design.swept else [],
+        "report_seeds": list(design.report),
+        "alpha": stats.ALPHA,
+        "power": stats.POWER,
+        "margin": design.margin,
+        "floors": _floors(report),
+        "arms": [
+            {
+                "name": arm.name,
+                "levels": dict(arm.levels),
+                "spec": arm.spec,
+                "recipe_digest": arm.recipe.digest(),
+                "trainable": arm.trainable,
+                "total": arm.total,
+                "rate": choices[arm.name].rate,
+                "edge": choices[arm.name].edge,
+                **_mean(list(scores[arm.name].values())),
+                "curve": [{"rate": rate, "val": score} for rate, score in curves[arm.name].items()],
+                "tuning": [_run(outcome) for outcome in tuning if outcome.trial.arm.name == arm.name],
+                "report": [_run(outcome) for outcome in report if outcome.trial.arm.name == arm.name],
+            }
+            for arm in design.arms.arms
+        ],
+        "comparisons": judge.comparisons(),
+        "contrasts": judge.contrasts(),
+        "ordering": [{"rate": rate, "arms": list(arms)} for rate, arms in order.ranks.items()],
+        "reversals": [list(pair) for pair in order.reversals],
+        "mixed": _mixed(outcomes),
+    }
+
+
+def _run(outcome: Outcome) -> dict[str, Any]:
+    said = {
+        "seed": outcome.trial.seed,
+        "rate": outcome.trial.rate,
+        "status": outcome.status,
+        "val": outcome.val,
+        "steps": outcome.steps,
+        "best_step": outcome.best_step,
+        "steps_to": dict(outcome.steps_to),
+        "folder": outcome.folder,
+    }
+    if outcome.trial.purpose == "report":
+        said["test"] = outcome.test
+    return {**said, "error": outcome.error} if outcome.error else said
+
+
+def _mean(scores: Sequence[float]) -> dict[str, Any]:
+    """Mean and intervals over seeds; Student's ends where shares end."""
+    student = stats.t_interval(scores)
+    return {
+        "seeds": len(scores),
+        "mean": mean(scores) if scores else None,
+        "interval": [max(0.0, student[0]), min(1.0, student[1])] if student else None,
+        "bootstrap": list(found) if (found := stats.bootstrap_interval(scores)) else None,
+        "interval_over": "seeds",
+    }
+
+
+def _curve(tuning: Sequence[Outcome], arm: str) -> dict[float, float]:
+    """Mean validation score by rate, where every tuning run ended well."""
+    found: dict[float, list[float | None]] = {}
+    for outcome in tuning:
+        if outcome.trial.arm.name == arm:
+            found.setdefault(outcome.trial.rate, []).append(outcome.val if outcome.status == "done" else None)
+    whole = {rate: [value for value in values if value is not None] for rate, values in found.items()}
+    return {rate: mean(whole[rate]) for rate in sorted(found) if len(whole[rate]) == len(found[rate])}
+
+
+def _floors(report: Sequence[Outcome]) -> dict[str, float]:
+    """Means over the report runs: seeds may draw the data."""
+    names = list(dict.fromkeys(name for outcome in report for name in outcome.floors))
+    return {name: mean(outcome.floors[name] for outcome in report if name in outcome.floors) for name in names}
+
+
+def _mixed(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """In which versions, or threads, the runs differ."""
+    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.made_with))
+    values = {name: sorted({o.made_with[name] for o in outcomes if name in o.made_with}) for name in names}
+    return {name: found for name, found in values.items() if len(found) > 1}
+
+
+@dataclass(frozen=True)
+class _Judge:
+    design: Design
+    choices: Mapping[str, Choice]
+    scores: Mapping[str, Mapping[int, float]]
+    resolution: float
+
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Every arm against the control, corrected together."""
+        control, *others = self.design.arms.arms
+        pairs = {(arm.name,): [control.name, arm.name] for arm in others}
+        effects = {
+            (arm.name,): stats.compare(self.scores[arm.name], self.scores[control.name], resolution=self.resolution)
+            for arm in others
+        }
+        judged = self.judged(effects, pairs)
+        return [{"arm": name, "control": control.name, **said} for (name,), said in judged.items()]
+
+    def contrasts(self) -> list[dict[str, Any]]:
+        """Main effects and interactions of a factorial of two factors or more with two levels each."""
+        factors = self.design.arms.factors
+        if len(factors) < 2 or any(len(factor.levels) != 2 for factor in factors):
+            return []
+        names: dict[tuple[int, ...], str] = {
+            tuple(factor.levels.index(arm.levels[factor.label]) for factor in factors): arm.name
+            for arm in self.design.arms.arms
+            if arm.levels
+        }
+        cells = {levels: self.scores[name] for levels, name in names.items()}
+        effects = stats.contrasts(cells, [factor.label for factor in factors], resolution=self.resolution)
+        judged = self.judged(dict(effects), {key: list(names.values()) for key in effects})
+        return [{"factors": list(factors), **said} for factors, said in judged.items()]
+
+    def judged(
+        self, effects: Mapping[tuple[str, ...], Effect | None], arms: Mapping[tuple[str, ...], list[str]]
+    ) -> dict[tuple[str, ...], dict[str, Any]]:
+        """A family of effects, each with the arms that it is made of."""
+        p = {name: effect.p for name, effect in effects.items() if effect and effect.p is not None}
+        known = [value for value in p.values() if value is not None]
+        holm = dict(zip(p, stats.holm(known), strict=True))
+        shares = dict(zip(p, stats.benjamini_hochberg(known), strict=True))
+        alpha = stats.ALPHA / max(len(effects), 1)
+        found = {}
+        for name, effect in effects.items():
+            whole = set.intersection(*(set(self.scores[arm]) for arm in arms[name]))
+            said = stats.verdict(
+                effect,
+                holm.get(name),
+                family=len(effects),
+                margin=self.design.margin,
+                missing=len(set(self.design.report) - whole),
+                edges=[arm for arm in arms[name] if self.choices[arm].edge],
+            )
+            interval = effect.interval() if effect else None
+            found[name] = {
+                "pairs": effect.n if effect else 0,
+                "difference": effect.mean if effect else None,
+                "interval": list(interval) if interval else None,
+                "p": p.get(name),
+                "p_holm": holm.get(name),
+                "p_benjamini_hochberg": shares.get(name),
+                "detectable": effect.detectable(alpha=alpha) if effect else None,
+                "verdict": said.word,
+                "why": said.why,
+            }
+        return found
