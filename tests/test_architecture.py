@@ -212,6 +212,7 @@ COMMANDS = [
     ["--help"],
     ["--version"],
     ["train", "--help"],
+    ["ablate", "--help"],
     ["check", str(RECIPE)],
     ["schema"],
     ["list", "bodies"],

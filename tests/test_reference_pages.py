@@ -171,6 +171,22 @@ BODY_OF_OTHER_INITS = {"route", "origin", "licence", "cautions", "changed", "sta
 """Keys of `body.json` that a random body does not have."""
 
 
+def test_the_reference_has_every_key_of_a_study(tmp_path: Path) -> None:
+    from xmodal.study.arms import make_arms
+    from xmodal.study.design import make_design
+    from xmodal.study.study import run_study
+
+    arms = make_arms(shipped()["quickstart"], freeze=["ffn", "attn"], tiny=True)
+    study = run_study(make_design(arms, lr="1e-3:1e-2:3", seeds="1"), out=tmp_path).result
+    text = sections(page("reference/study.md"), 2)["study.json"]
+    tables = sections(page("reference/study.md"), 3)
+    assert keys(text.split("### ")[0]) == list(study)
+    assert keys(tables["Arms"]) == list(study["arms"][0])
+    effects = {**study["comparisons"][0], **study["contrasts"][0]}
+    assert set(keys(tables["Comparisons and contrasts"])) == effects.keys()
+    assert all(f"`{key}`" in tables["Arms"] for key in study["arms"][0]["report"][0])
+
+
 def test_the_reference_has_every_event() -> None:
     from xmodal.run import events
 

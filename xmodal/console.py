@@ -352,7 +352,7 @@ def _show_effects(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> 
         )
     out.print(table)
     for name, row in rows:
-        out.print(Text(f"{name}: {row['verdict']}: {row['why']}"), soft_wrap=True)
+        out.print(Text(f"{name}: {row['why']}"))
 
 
 _VERDICTS = {"supported": "green", "contradicted": "red", "not resolved": "yellow", "edge-limited": "yellow"}

@@ -1,0 +1,123 @@
+"""`xmodal ablate` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xmodal import cli
+from xmodal.recipe.library import shipped
+
+SMALL = """\
+extends: {parent}
+name: small
+task: {{bits: 3}}
+body: {{init: random, layers: "0:1"}}
+train: {{steps: {steps}, eval_every: 2, batch_size: 4, patience: null}}
+threads: 1
+"""
+Ablate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ablate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ablate:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(SMALL.format(parent=shipped()["bit_xor_fpt"], steps=4))
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["ablate", str(recipe), "--out", str(tmp_path / "runs"), *words])
+        said = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, said.out, said.err
+
+    return call
+
+
+def test_a_study_prints_tables_and_a_verdict(ablate: Ablate) -> None:
+    words = ("--freeze", "ffn", "--freeze", "attn", "--arm", "norms: body - ln", "--lr", "1e-3:1e-2:3")
+    code, out, err = ablate(*words)
+    assert code == 0, err
+    for said in ("less ffn trained, attn trained", "ffn x attn", "verdict", "floors: majority", "over seeds"):
+        assert said in out
+    assert max(map(len, out.split("95 %: Student's")[0].splitlines())) <= 80
+    assert "\x1b" not in out
+    assert "at most 30 runs and 120 steps" in err
+    assert "min left" in err
+    code, again, err = ablate(*words)
+    assert (code, again) == (0, out)
+    assert "\n0 of " in err
+
+
+def test_json_is_the_file_and_nothing_else(ablate: Ablate, tmp_path: Path) -> None:
+    code, out, _ = ablate("--freeze", "ffn", "--lr", "1e-3", "--seeds", "1", "--json")
+    assert code == 0
+    (file,) = (tmp_path / "runs" / "studies").glob("small-*/study.json")
+    assert json.loads(out) == json.loads(file.read_text())
+
+
+def test_a_dry_run_runs_nothing(ablate: Ablate, tmp_path: Path) -> None:
+    code, out, _ = ablate("--freeze", "ffn", "--seeds", "5", "--dry-run")
+    assert code == 0
+    assert "tuning: 10 runs, seeds 1000" in out
+    assert "report: 10 runs, seeds 0, 1, 2, 3, 4" in out
+    assert json.loads(ablate("--freeze", "ffn", "--dry-run", "--json")[1])["report_runs"] == 6
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "nothing to compare"),
+        (("--freeze", "relpos"), "--freeze relpos"),
+        (("--freeze", "scale?"), "changes nothing"),
+        (("--freeze", "ffn", "--seeds", "0,1", "--tuning-seeds", "1,2"), "would choose the rate and report the score"),
+        (("--freeze", "ffn", "--lr", "1:2"), "no grid of rates"),
+        (("--vary", "body.initt=a,b"), "did you mean 'init'"),
+    ],
+)
+def test_what_is_no_study_is_explained(ablate: Ablate, words: tuple[str, ...], said: str) -> None:
+    code, out, err = ablate(*words)
+    assert (code, out) == (2, "")
+    assert said in " ".join(err.split())
+    assert "fix:" in err
+
+
+def test_a_failed_run_ends_with_code_1(ablate: Ablate, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xmodal.run import session
+
+    monkeypatch.setattr(session, "train", lambda *_, **__: [][0])
+    code, out, _ = ablate("--freeze", "ffn", "--lr", "1e-3", "--seeds", "3")
+    assert code == 1
+    assert "failed IndexError" in out
+    assert "not resolved" in out
+
+
+def test_a_study_that_is_interrupted_goes_on(tmp_path: Path) -> None:
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(SMALL.format(parent=shipped()["bit_xor_fpt"], steps=60))
+    words = ["ablate", str(recipe), "--freeze", "ffn", "--lr", "1e-3", "--out", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "xmodal", *words]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "runs").rglob("result.json")):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 130, err
+    assert not out
+    assert "the same command goes on" in err
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "was there" in done.stderr
