@@ -41,7 +41,7 @@ def test_there_is_a_result_for_every_recipe() -> None:
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand-ins for the runs that recipes start from: what identifies a trained body is the digest in its `body.json`."""
+    """Stand-ins for the runs that recipes start from: a body is known by the digest in its `body.json`."""
     for file in BODIES.glob("*.json"):
         place = tmp_path / "runs" / file.stem / "0"
         place.mkdir(parents=True)
