@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lmdbs import write_lmdb
 
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.tasks import build_task
@@ -16,6 +20,10 @@ from xmodal.types import Classes, Letters, Task
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tape_remote_homology"
 OTHER = Path(__file__).resolve().parents[3] / "shared" / "data" / "tape_remote_homology"
 ROWS = {"train": [("ACD", 0), ("MK", 7), ("ACDEFG", 7)], "valid": [("WY", 0)], "test": [("GGGG", 7), ("PX", 0)]}
+
+
+PROFILE = {"id": b"d1dlwa_", "evolutionary": np.zeros((3, 21), np.float32)}
+NAMES = ("train", "valid", "test_fold_holdout", "test_family_holdout", "test_superfamily_holdout")
 
 
 def write_csv(folder: Path, **changes: list[tuple[str, object]]) -> Path:
@@ -43,8 +51,8 @@ def test_the_task_is_what_it_says(tmp_path: Path) -> None:
     assert task.coverage()["test"] == {"samples": 2, "truncated": 0, "skipped": 0, "unseen": 0, "repeated": 0}
 
 
-def test_json_csv_and_fasta_hold_the_same(tmp_path: Path) -> None:
-    folders = [tmp_path / kind for kind in ("csv", "json", "fasta")]
+def test_every_format_holds_the_same(tmp_path: Path) -> None:
+    folders = [tmp_path / kind for kind in ("csv", "json", "fasta", "lmdb")]
     for folder in folders:
         folder.mkdir()
     write_csv(folders[0])
@@ -54,6 +62,7 @@ def test_json_csv_and_fasta_hold_the_same(tmp_path: Path) -> None:
         (folders[1] / f"{name}.json").write_text(json.dumps(records))
         text = "".join(f">d{n} a.{label}.3.4 x\n{s[:1]}\n{s[1:]}\n" for n, (s, label) in enumerate(rows))
         (folders[2] / f"{name}.fasta").write_text(text)
+        write_lmdb(folders[3] / f"{name}.lmdb", [record | PROFILE for record in records])
     digests = {tuple(homology(folder).split(name).digest() for name in ("train", "val", "test")) for folder in folders}
     assert len(digests) == 1
     assert RemoteHomologyOptions(path=str(folders[2])).labels() == ["a.0", "a.7"]
@@ -70,6 +79,83 @@ def test_hold_outs_have_names(tmp_path: Path) -> None:
         homology(tmp_path, holdout="family")
     assert len(homology(tmp_path, holdout="superfamily").split("test")) == 1
     assert len(homology(tmp_path, holdout="fold").split("test")) == 2
+
+
+def write_release(folder: Path, kind: str) -> Path:
+    """A folder with the five files of TAPE's release, which differ in their proteins; every level has a label."""
+    folder.mkdir()
+    for place, name in enumerate(NAMES):
+        records = [
+            {
+                "primary": letter * (place + 1),
+                "class_label": fold % 2,
+                "fold_label": fold,
+                "superfamily_label": fold + 10,
+                "family_label": fold + 20,
+                "protein_length": place + 1,
+            }
+            for fold, letter in enumerate("ACDEF")
+        ]
+        if kind == "json":
+            (folder / f"remote_homology_{name}.json").write_text(json.dumps(records))
+        else:
+            full = [record | PROFILE for record in records]
+            write_lmdb(folder / f"remote_homology_{name}.lmdb", full, subdir=kind == "lmdb")
+    return folder
+
+
+@pytest.mark.parametrize("level", ["class", "fold", "superfamily", "family"])
+@pytest.mark.parametrize("holdout", ["fold", "family", "superfamily"])
+@pytest.mark.parametrize("kind", ["lmdb", "lmdb as a file"])
+def test_lmdb_gives_what_json_gives(tmp_path: Path, kind: str, holdout: str, level: str) -> None:
+    folders = [write_release(tmp_path / kind, kind) for kind in ("json", kind)]
+    tasks = [homology(folder, holdout=holdout, level=level) for folder in folders]
+    splits = [[task.split(name).digest() for name in ("train", "val", "test")] for task in tasks]
+    assert splits[0] == splits[1]
+    assert tasks[0].target == tasks[1].target == Classes(2 if level == "class" else 5)
+    batch = tasks[1].split("test").batch(torch.arange(5))
+    assert batch.samples.shape[1] == NAMES.index(f"test_{holdout}_holdout") + 1
+
+
+def test_a_split_in_two_formats_is_refused(tmp_path: Path) -> None:
+    write_release(tmp_path / "both", "json")
+    write_lmdb(tmp_path / "both" / "remote_homology_train.lmdb", [])
+    with pytest.raises(UsageError, match="more than one train file") as error:
+        homology(tmp_path / "both")
+    assert error.value.why == "remote_homology_train.json, remote_homology_train.lmdb"
+
+
+def test_a_record_that_would_run_code_does_not(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch '{tmp_path / 'ran'}'",)
+
+    folder = write_release(tmp_path / "lmdb", "lmdb")
+    place = write_lmdb(folder / "remote_homology_train.lmdb", [{"primary": "AC", "fold_label": 1, "x": Evil()}] * 6)
+    with pytest.raises(UsageError, match=r"the record asks for \w+\.system, which is refused") as error:
+        homology(folder)
+    assert error.value.where == f"{place / 'data.mdb'}:key 0"
+    assert error.value.exit_code == 2
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "a_train.lmdb has no proteins"),
+        ([{"primary": "AC", "fold_label": 1}, {"primary": "A-C", "fold_label": 1}], "key 1: '-' is no letter"),
+        ([{"primary": "", "fold_label": 1}], "key 0: the sequence is empty"),
+        ([{"primary": "AC"}], "key 0: the record lacks primary or fold_label"),
+        ([["AC", 1]], "key 0: the record lacks primary or fold_label"),
+        ([{"primary": b"AC", "fold_label": 1}], "key 0: the record's primary is no text"),
+        ([{"primary": "AC", "fold_label": np.int64(1)}], "key 0: the record's fold_label is no number or text"),
+    ],
+)
+def test_bad_records_of_an_lmdb_are_named(tmp_path: Path, records: list[object], message: str) -> None:
+    write_lmdb(tmp_path / "a_train.lmdb", records)
+    with pytest.raises(UsageError) as error:
+        RemoteHomologyOptions(path=str(tmp_path)).target()
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(("policy", "kept", "counts"), [("truncate", 3, (1, 0)), ("skip", 2, (0, 1))])
@@ -122,7 +208,9 @@ def test_the_number_of_classes_can_be_said(tmp_path: Path) -> None:
         ("a_train.csv", "seq,label\nA-C,1\n", UsageError, "a_train.csv:2: '-' is no letter"),
         ("a_train.csv", "seq,label\nAC,1\n,2\n", UsageError, "a_train.csv:3: the sequence is empty"),
         ("a_train.csv", "seq,fold\nAC,1\n", UsageError, "no column 'label'"),
-        ("a_train.lmdb", "", UsageError, "LMDB files hold pickles"),
+        ("a_train.json", '[{"primary": "AC", "fold_label": [1]}]', UsageError, "fold_label is no number or text"),
+        ("a_train.json", '[{"primary": "A\\ud800", "fold_label": 1}]', UsageError, "'\\ud800' is no letter"),
+        ("a_train.lmdb", "", DamagedError, "a_train.lmdb is not an LMDB"),
         ("b.csv", "", MissingError, "no train file"),
     ],
 )

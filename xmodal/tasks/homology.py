@@ -14,6 +14,7 @@ from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.tasks.labels import at_least_two, classes_of, existing, numbers_of, unseen
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
+from xmodal.tasks.records import read_records
 from xmodal.tasks.rows import read_rows
 from xmodal.types import SPLITS, Classes, Letters, SplitName, TargetSpec
 
@@ -32,9 +33,9 @@ class RemoteHomologyOptions(TaskOptions):
     """Which fold a protein has (TAPE's remote homology; Lu 2021, section 3.1), from its sequence of amino acids.
 
     `path` is a folder with one file for each split, told by the words `train`, `valid` and `test` in their names, and
-    for the hold-out by `fold`, `superfamily` or `family`: TAPE's JSON (`primary`, `fold_label`), CSV (`seq,label`), or
-    FASTA whose headers are an identifier and a SCOP class (`>d1dlwa_ a.1.1.1`). A test file that names no hold-out is
-    the fold hold-out.
+    for the hold-out by `fold`, `superfamily` or `family`: TAPE's LMDB or JSON as released (`primary`, `fold_label`),
+    CSV (`seq,label`), or FASTA whose headers are an identifier and a SCOP class (`>d1dlwa_ a.1.1.1`). A test file that
+    names no hold-out is the fold hold-out.
     """
 
     name: Literal["remote-homology"] = "remote-homology"
@@ -76,13 +77,15 @@ class RemoteHomologyOptions(TaskOptions):
         """What the file of a split holds.
 
         Raises:
-            MissingError: it is not there.
+            MissingError: it is not there, or is an LMDB, and the package lmdb is not installed.
             DamagedError: it cannot be read.
             UsageError: it holds something else, or two files could be meant.
         """
         file = self.file(split)
         if file.suffix == ".json":
-            found = list(_json(file, self.level))
+            found = [_labelled(record, self.level, place) for place, record in _json(file)]
+        elif file.suffix == ".lmdb":
+            found = [_labelled(record, self.level, place) for place, record in read_records(file)]
         elif file.suffix == ".csv":
             rows = read_rows(file)
             found = list(zip(rows.column("seq"), rows.column("label"), rows.places, strict=True))
@@ -92,7 +95,7 @@ class RemoteHomologyOptions(TaskOptions):
             raise UsageError(f"{file.name} has no proteins", where=str(file))
         for sequence, label, place in found:
             if strange := re.search(r"[^A-Za-z]", sequence):
-                raise UsageError(f"'{strange[0]}' is no letter of a protein", where=place)
+                raise UsageError(f"{strange[0]!r} is no letter of a protein", where=place)
             if not sequence or not label:
                 raise UsageError(f"the {'label' if sequence else 'sequence'} is empty", where=place)
         return found
@@ -104,7 +107,7 @@ class RemoteHomologyOptions(TaskOptions):
             raise UsageError(f"{folder.name} is not a folder", where=str(folder), fix="give the folder of the files")
         files = {file: set(re.split(r"[^a-z]+", file.stem.lower())) for file in sorted(folder.iterdir())}
         files = {file: words for file, words in files.items() if words & _WORDS[split]}
-        here = [file for file in files if file.suffix in {".csv", ".json", *_FASTA}]
+        here = [file for file in files if file.suffix in {".csv", ".json", ".lmdb", *_FASTA}]
         if split == "test":
             here = [file for file in here if self.holdout in files[file]] or [
                 file for file in here if self.holdout == "fold" and not files[file] & _HOLDOUTS
@@ -115,13 +118,6 @@ class RemoteHomologyOptions(TaskOptions):
         if here:
             names = ", ".join(file.name for file in here)
             raise UsageError(f"more than one {wanted}", where=str(folder), why=names, fix="leave one in the folder")
-        if any(".lmdb" in file.suffixes for file in files):
-            raise UsageError(
-                "TAPE's LMDB files hold pickles, and xmodal reads none",
-                where=str(folder),
-                why="reading a pickle can run the code inside it",
-                fix="take TAPE's release as JSON: the same records",
-            )
         why = f"the folder has {', '.join(file.name for file in files)}" if files else ""
         raise MissingError(
             f"no {wanted}", where=str(folder), why=why, fix="put it there, or set task.holdout to one that is there"
@@ -162,7 +158,7 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
     return HeldTask(options, seed, splits, labels, coverage)
 
 
-def _json(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
+def _json(file: Path) -> Iterator[tuple[str, object]]:
     try:
         records = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -170,12 +166,18 @@ def _json(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
     if not isinstance(records, list):
         raise UsageError(f"{file.name} is not a list of proteins", where=str(file))
     for number, record in enumerate(records, start=1):
-        place = f"{file}:record {number}"
-        sequence = record.get("primary") if isinstance(record, dict) else None
-        label = record.get(f"{level}_label") if isinstance(record, dict) else None
-        if not isinstance(sequence, str) or not isinstance(label, int | str):
-            raise UsageError(f"the record lacks primary or {level}_label", where=place)
-        yield sequence, str(label), place
+        yield f"{file}:record {number}", record
+
+
+def _labelled(record: object, level: str, place: str) -> tuple[str, str, str]:
+    found = record if isinstance(record, dict) else {}
+    sequence, label = found.get("primary"), found.get(f"{level}_label")
+    if sequence is None or label is None:
+        raise UsageError(f"the record lacks primary or {level}_label", where=place)
+    if not isinstance(sequence, str) or not isinstance(label, int | str):
+        wrong = f"{level}_label is no number or text" if isinstance(sequence, str) else "primary is no text"
+        raise UsageError(f"the record's {wrong}", where=place)
+    return sequence, str(label), place
 
 
 def _fasta(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
