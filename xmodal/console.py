@@ -293,7 +293,7 @@ def show_progress(progress: StudyProgress) -> None:
     outcome, trial = progress.outcome, progress.outcome.trial
     score = f"val {percent(outcome.val)}" if trial.purpose == "tuning" else f"test {percent(outcome.test)}"
     ended = "" if outcome.status == "done" else f" {outcome.status}{outcome.error and f': {outcome.error}'}"
-    left = "" if progress.left is None or not progress.ran else f"; about {max(progress.left / 60, 0.1):.1f} min left"
+    left = "" if not progress.left or not progress.ran else f"; about {max(progress.left / 60, 0.1):.1f} min left"
     say(
         f"{progress.done}/{progress.total} {trial.arm.name}, lr {trial.rate:g}, seed {trial.seed}:{ended} {score}"
         f"{'' if progress.ran else ', was there'}{left}"
