@@ -16,7 +16,8 @@ def test_a_list_has_the_names_of_others_as_a_pattern() -> None:
     columns, rows = inventory.listing("bodies")
     by_name = {row[0]: row for row in rows}
     assert columns == ("name", "what", "on this machine")
-    assert by_name["timm:NAME"][2] == "xmodal get body timm:NAME"
+    assert by_name["timm:NAME"][2] == "xmodal get body timm:NAME, from the hub"
+    assert by_name["gpt2"][2] == "no: xmodal get body gpt2, from the hub"
     assert by_name["vit-s14-saliency"][2] == "no: xmodal get body vit-s14-saliency"
 
 
@@ -32,7 +33,7 @@ def test_show_says_what_a_vision_body_is() -> None:
 def test_show_knows_a_model_of_timm() -> None:
     shown = tables("timm:vit_small_patch14_reg4_dinov2")
     assert shown["architecture"]["tokens of its own"] == "5"
-    assert shown["source"]["on this machine"] == "no: xmodal get body timm:vit_small_patch14_reg4_dinov2"
+    assert shown["source"]["on this machine"] == "no: xmodal get body timm:vit_small_patch14_reg4_dinov2, from the hub"
 
 
 @pytest.mark.parametrize(("name", "said"), [("timm:", "start of a name"), ("timm:resnet18", "is a ResNet")])

@@ -70,16 +70,18 @@ def _whereabouts(section: str, name: str) -> tuple[str, ...]:
     if kind is None:
         return ()
     stored = _stored(section, name)
-    command = sources.command(kind, _shown(stored))
+    source = _SOURCES[kind].get(stored)
+    command = sources.command(kind, _shown(stored)) + ("" if source and source.package else ", from the hub")
     if name.endswith(":"):
         return (command,)
     if stored not in _SOURCES[kind] and ":" not in stored:
         options = options_class(section, name)
         fields = options.model_fields if options and section == "task" else {}
         own = "path" in fields and fields["path"].is_required()
-        return (sources.command(kind, "hub:NAME") if "dataset" in fields else "your own files" if own else "made here",)
+        hub = f"{sources.command(kind, 'hub:NAME')}, from the hub"
+        return (hub if "dataset" in fields else "your own files" if own else "made here",)
     status = sources.status(kind, stored)
-    return ({"here": "yes", "missing": f"no: {command}", "damaged": f"damaged: {command} --force"}[status],)
+    return ({"here": "yes", "missing": f"no: {command}", "damaged": f"damaged, with --force: {command}"}[status],)
 
 
 def _stored(section: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, reduce
 from pathlib import Path
@@ -209,15 +209,17 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
         ) from None
     if type(model) is not VisionTransformer:
         what = f"{name} is a {type(model).__name__}, not a VisionTransformer"
-        raise UsageError(what, where="body.name", why="timm: takes plain VisionTransformers only")
+        why = (
+            f"timm: takes plain VisionTransformers only; nobody claims {_few([n for n, _ in model.named_parameters()])}"
+        )
+        raise UsageError(what, where="body.name", why=why, fix=_OTHER)
     names = [name for name, _ in model.named_parameters()]
     stem = tuple(name for name in _STEM if name in names)
     block = tuple(name for name in _BLOCK if f"blocks.0.{name}" in names)
     claimed = {*stem, *(f"blocks.{layer}.{name}" for layer in range(len(model.blocks)) for name in block)}
     if spare := [name for name in names if name not in claimed]:
-        more = f" and {len(spare) - 4} more" if len(spare) > 4 else ""
-        what = f"nobody claims {', '.join(spare[:4])}{more} of {name}"
-        raise UsageError(what, where="body.name", why="xmodal does not know what these parameters are")
+        what, why = f"nobody claims {_few(spare)} of {name}", "xmodal does not know what these parameters are"
+        raise UsageError(what, where="body.name", why=why, fix=_OTHER)
     first: Any = model.blocks[0]
     return Anatomy(
         family="vit",
@@ -271,6 +273,13 @@ _SIZES = {
     "reg_tokens": 10_000,
 }
 _FLAGS = ("no_embed_class", "pre_norm", "qk_norm")
+_OTHER = "take another model, or add its family: see the how-to 'Add a body'"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
 _STEM = {
     "cls_token": Site("prefix", part="class"),
     "reg_token": Site("prefix", part="register"),

@@ -32,6 +32,6 @@ def find_recipe(asked: str) -> Path:
         return known[name]
     raise UsageError(
         f"no recipe '{asked}'{did_you_mean(name, known)}",
-        why=f"it is neither a file nor one of {', '.join(known)}",
-        fix="xmodal list recipes",
+        why="it is neither a file nor a recipe that ships with xmodal",
+        fix="xmodal list recipes shows them",
     )
