@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -362,6 +363,9 @@ def _load(recipe: str, overrides: list[str] | None, seed: int | None, tiny: bool
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits with 0 done, 1 failed, 2 usage, 3 missing, 4 diverged or 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     # `--debug` may stand anywhere on the line.
     words = [word for word in arguments if word != "--debug"]
     sys.exit(_run(lambda: app(words), debug=len(words) < len(arguments)))

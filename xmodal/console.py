@@ -194,7 +194,7 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
         scores = [("", test.get("accuracy")), *_subsets(test)]
         low, high = test.get("interval", (None, None))
         status = "" if result["status"] == "done" else f" {result['status']}"
-        table.add_row(
+        cells = (
             f"{result['name']} s{result['seed']}{status}",
             "\n".join(f"{name} {_hundred(value)}".strip() for name, value in scores),
             "" if low is None else f"{_hundred(low)}-{_hundred(high)}",
@@ -202,8 +202,9 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
                 f"{name.replace('_', ' ')} {_hundred(value)}" for name, value in result.get("floors", {}).items()
             ),
             f"{result['best_step']}/{result['steps']}",
-            f"{result['seconds']:.0f} s" if "seconds" in result else "",
+            f"{result['seconds']:.0f} s" if result.get("seconds") is not None else "",
         )
+        table.add_row(*(Text(cell) for cell in cells))
     out.print(table)
     for result in results:
         if said := _coverage(result.get("coverage") or {}):

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -210,3 +211,17 @@ def test_a_link_in_the_folder_is_removed_and_not_followed(small: Small, out: Pat
     train(small(), out=out, force=True)
     assert load_file(elsewhere / "best.safetensors")
     assert not (folder.folder / "checkpoint").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"name": "a[/b]"}, {"name": "a\x1b[2J"}, {"floors": {"x[/y]": 0.5}}, {"coverage": {"test": {"skipped": 3}}}],
+    ids=["markup", "escape codes", "floor", "coverage"],
+)
+def test_a_result_edited_by_hand_is_damaged(small: Small, out: Path, edit: dict[str, Any]) -> None:
+    folder = train(small(), out=out).folder
+    file = folder / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **edit}))
+    with pytest.raises(DamagedError) as caught:
+        read_result(folder)
+    assert next(iter(edit)) in caught.value.why

@@ -25,7 +25,7 @@ def find_recipe(asked: str) -> Path:
         UsageError: it is neither.
     """
     path, name = Path(asked), asked.replace("-", "_")
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     known = shipped()
     if name in known:

@@ -65,10 +65,14 @@ class Lock(Options):
     """CPU threads that the run used."""
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a recipe, and so a run, may be called."""
+
+
 class Recipe(Options):
     """One experiment."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME)
     """Names the run folder: letters, digits, dots, dashes."""
     task: TaskField
     """What is asked."""

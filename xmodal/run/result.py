@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xmodal.errors import DamagedError
+from xmodal.recipe.schema import NAME
 
 RESULT = "result.json"
 SCHEMA = 1
@@ -43,16 +44,22 @@ class _Result(BaseModel, extra="allow"):
     """What every result has, of whatever status, and what is shown of it."""
 
     model_config = _STRICT
-    name: str
+    name: Annotated[str, Field(pattern=NAME)]
     status: Literal["done", "diverged", "interrupted", "failed"]
     seed: int
     steps: int
     best_step: int
-    floors: dict[str, _Share]
+    floors: dict[Annotated[str, Field(pattern=r"^[\w -]+$")], _Share]
     test: _Scores | None
     val: _Scores | None
     seconds: float | None = None
     coverage: dict[str, dict[str, int]] | None = None
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if lacking := [split for split, counts in (self.coverage or {}).items() if "samples" not in counts]:
+            raise ValueError(f"coverage of {', '.join(lacking)} lacks samples")
+        return self
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

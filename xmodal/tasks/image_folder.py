@@ -74,7 +74,7 @@ class ImagesOptions(TaskOptions):
             UsageError: one leads out of the folder.
         """
         root, outer = self._root(split), Path(self.path).expanduser().resolve()
-        found = [file for folder in _folders(root) for file in sorted(folder.iterdir())]
+        found = [file for folder in _folders(root) for file in sorted(folder.iterdir()) if file.is_file()]
         for file in (*_folders(root), *found):
             if not file.resolve().is_relative_to(outer):
                 raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")

@@ -204,7 +204,7 @@ def number(word: str, column: str, place: str) -> float:
         UsageError: it is none.
     """
     try:
-        value = float(word)
+        value = float(word) if "_" not in word else math.nan  # Python reads 1_000
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
