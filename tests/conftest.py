@@ -81,6 +81,16 @@ def save(model: PreTrainedModel, folder: Path) -> Path:
     return folder
 
 
+ENCODER = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+}
+"""Sizes of the small encoders."""
+
+
 @pytest.fixture(scope="session")
 def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a GPT-2 of 3 blocks, as transformers saves it."""
@@ -92,13 +102,9 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a BERT of 3 blocks, as transformers saves it, pooler included."""
     config = BertConfig(
-        vocab_size=97,
         max_position_embeddings=64,
         type_vocab_size=2,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=128,
+        **ENCODER,
         layer_norm_eps=1e-12,
     )
     return save(BertModel(config), tmp_path_factory.mktemp("tiny-bert"))
@@ -109,13 +115,9 @@ def tiny_longformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a Longformer of 3 blocks, with a window of 8 tokens, as transformers saves it, pooler included."""
     config = LongformerConfig(
         attention_window=8,
-        vocab_size=97,
         max_position_embeddings=34,
         type_vocab_size=1,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=128,
+        **ENCODER,
         layer_norm_eps=1e-5,
     )
     return save(LongformerModel(config), tmp_path_factory.mktemp("tiny-longformer"))

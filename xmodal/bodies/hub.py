@@ -52,7 +52,7 @@ def known_type(folder: Path) -> str:
             f"no family for models of the type '{found}'{did_you_mean(found, FAMILIES)}",
             where=str(folder / "config.json"),
             why=f"there are families for {', '.join(FAMILIES)}",
-            fix="take another model, or add its family: see the how-to 'Add a body'",
+            fix=shapes.NO_FAMILY,
         )
     return found
 

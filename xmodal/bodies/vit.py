@@ -212,14 +212,14 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
         why = (
             f"timm: takes plain VisionTransformers only; nobody claims {_few([n for n, _ in model.named_parameters()])}"
         )
-        raise UsageError(what, where="body.name", why=why, fix=_OTHER)
+        raise UsageError(what, where="body.name", why=why, fix=shapes.NO_FAMILY)
     names = [name for name, _ in model.named_parameters()]
     stem = tuple(name for name in _STEM if name in names)
     block = tuple(name for name in _BLOCK if f"blocks.0.{name}" in names)
     claimed = {*stem, *(f"blocks.{layer}.{name}" for layer in range(len(model.blocks)) for name in block)}
     if spare := [name for name in names if name not in claimed]:
         what, why = f"nobody claims {_few(spare)} of {name}", "xmodal does not know what these parameters are"
-        raise UsageError(what, where="body.name", why=why, fix=_OTHER)
+        raise UsageError(what, where="body.name", why=why, fix=shapes.NO_FAMILY)
     first: Any = model.blocks[0]
     return Anatomy(
         family="vit",
@@ -273,7 +273,6 @@ _SIZES = {
     "reg_tokens": 10_000,
 }
 _FLAGS = ("no_embed_class", "pre_norm", "qk_norm")
-_OTHER = "take another model, or add its family: see the how-to 'Add a body'"
 
 
 def _few(names: Sequence[str]) -> str:
