@@ -67,11 +67,9 @@ def train(
     from xmodal.run import session
     from xmodal.run.signals import Signals
 
-    stop = Signals()
-
-    view = console.RunView()
+    stop, view = Signals(), console.RunView()
     try:
-        run = session.train(loaded, out=out, resume=resume, force=force, listeners=[view], stop=stop)
+        run = session.train(loaded, out=out, resume=resume, force=force, listeners=[stop.follow, view], stop=stop)
     finally:
         view.close()
     if not run.ran:
@@ -127,8 +125,9 @@ def ablate(
     if dry_run or not (yes or not sys.stdin.isatty() or typer.confirm("run it?", default=True, err=True)):
         return None
     try:
-        study = run_study(design, out=out, listen=console.show_progress, stop=Signals())
-    except Interrupted:
+        stop = Signals()
+        study = run_study(design, out=out, listen=console.show_progress, listeners=[stop.follow], stop=stop)
+    except (Interrupted, KeyboardInterrupt):
         console.say("interrupted; finished runs are kept, and the same command goes on")
         raise typer.Exit(130) from None
     if as_json:

@@ -272,6 +272,23 @@ def test_a_signal_saves_the_run_and_it_goes_on(recipe: Path, tmp_path: Path, num
     assert (folder / "checkpoint" / "last.safetensors").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_ends_at_once(recipe: Path, tmp_path: Path, number: int) -> None:
+    program = (
+        "import time; from xmodal.run import session; from xmodal.cli import main\n"
+        "session.build_task = lambda *_: (print('reading', flush=True), time.sleep(60))\n"
+        f"main(['train', {str(recipe)!r}, '--out', {str(tmp_path / 'runs')!r}])"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
+    assert process.stdout
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said == "interrupted\n"
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -m xmodal schema | head -c 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)

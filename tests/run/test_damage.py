@@ -94,7 +94,8 @@ def test_force_keeps_a_finished_run_when_a_new_one_cannot_start(
 def test_a_best_checkpoint_of_another_step_is_refused(small: Small, out: Path) -> None:
     still = small("train.lr=1e-12")  # no later look is better than the first, so step 4 stays the best
     best = stopped(still, out) / "checkpoint" / "best.safetensors"
-    save_tensors(best, load_tensors(best)[0], {"step": 3})
+    tensors, state = load_tensors(best)
+    save_tensors(best, tensors, state | {"step": 3})
     with pytest.raises(DamagedError, match="checkpoint cannot be read") as caught:
         train(still, out=out, resume=True)
     assert "the best step was 4" in caught.value.why
@@ -104,14 +105,37 @@ def test_a_best_checkpoint_of_another_step_is_refused(small: Small, out: Path) -
 def test_a_best_that_was_written_just_before_a_kill(small: Small, tmp_path: Path, known: bool) -> None:
     folder = stopped(small(), tmp_path / "killed")
     best, new = (folder / "checkpoint" / f"{name}.safetensors" for name in ("best", "next"))
-    tensors = load_tensors(best)[0]
+    tensors, state = load_tensors(best)
     if known:  # the last checkpoint names it, and it was not yet in its place
         best.rename(new)
     else:  # the last checkpoint does not know of it
-        save_tensors(new, {name: tensor + 1 for name, tensor in tensors.items()}, {"step": 8})
+        save_tensors(new, {name: tensor + 1 for name, tensor in tensors.items()}, state | {"step": 8})
     again = train(small(), out=tmp_path / "killed", resume=True)
     assert comparable(again.result) == comparable(train(small(), out=tmp_path / "straight").result)
     assert not new.exists()
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"override": "train.lr=1e-4"}])
+@pytest.mark.parametrize("name", ["last", "best", "next"])
+def test_a_checkpoint_of_another_run_is_refused(small: Small, out: Path, name: str, other: dict[str, Any]) -> None:
+    still = "train.lr=1e-12"  # the first look stays the best, so its file is read again
+    folder = stopped(small(still), out) / "checkpoint"
+    foreign = small(other.get("override", still), seed=other.get("seed", 0))
+    source = stopped(foreign, out) / "checkpoint" / f"{name.replace('next', 'best')}.safetensors"
+    (folder / f"{name}.safetensors").write_bytes(source.read_bytes())
+    with pytest.raises(DamagedError) as caught:
+        train(small(still), out=out, resume=True)
+    assert caught.value.where == str(folder / f"{name}.safetensors")
+    assert "it is of the run" in caught.value.why
+    assert caught.value.exit_code == 3
+
+
+def test_a_result_of_another_run_is_refused(small: Small, out: Path) -> None:
+    runs = [train(small(seed=seed), out=out) for seed in (0, 1)]
+    (runs[0].folder / "result.json").write_bytes((runs[1].folder / "result.json").read_bytes())
+    with pytest.raises(DamagedError, match="result is of another run") as caught:
+        train(small(), out=out)
+    assert "seed 1" in caught.value.why
 
 
 @pytest.mark.parametrize("what", ["a tensor", "a shape", "the optimiser", "the step"])

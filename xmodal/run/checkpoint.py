@@ -74,7 +74,10 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         if said["digest"] != _digest(tensors, said["state"]):
             raise ValueError("its digest is not that of what it holds")
-        return tensors, json.loads(said["state"])
+        state = json.loads(said["state"])
+        if not isinstance(state, dict):
+            raise ValueError("its state is not one")
+        return tensors, state
     except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise damaged(file, f"it is cut off, was changed, or is not a checkpoint of ours ({error})") from None
 

@@ -18,7 +18,7 @@ from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import unwritten, write_json, write_whole
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
-from xmodal.run.result import read_result
+from xmodal.run.result import RESULT, read_result
 
 LOCK, EVENTS = "recipe.lock.yaml", "events.jsonl"
 
@@ -38,8 +38,19 @@ class RunFolder:
         return self.path / "checkpoint"
 
     def result(self) -> dict[str, Any] | None:
-        """What `result.json` says, or None when the run has left none."""
-        return read_result(self.path)
+        """What `result.json` says, or None when the run has left none.
+
+        Raises:
+            DamagedError: it cannot be read, or is another run's.
+        """
+        result = read_result(self.path)
+        if result and (it := (result["recipe_digest"], result["seed"])) != (self.digest, self._recipe.seed):
+            why = (
+                f"it is of recipe {it[0]} and seed {it[1]}, and this folder is of {self.digest} and {self._recipe.seed}"
+            )
+            fix = "put back the run's own, or run it again: xmodal train RECIPE --force"
+            raise DamagedError("the result is of another run", where=str(self.path / RESULT), why=why, fix=fix)
+        return result
 
     def can_resume(self) -> bool:
         """Whether there is a checkpoint to go on from."""

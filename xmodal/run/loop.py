@@ -7,7 +7,7 @@ never stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -100,6 +100,7 @@ class Job:
         device: where the model is.
         arithmetic: makes the context in which forward passes run (autocast, or nothing).
         folder: where checkpoints go.
+        identity: which run this is; every checkpoint carries it, and no other is read.
         stop: asked between steps and between evaluation batches; True ends the loop with a checkpoint.
         guard: called before anything is saved; it raises when what is frozen has moved.
     """
@@ -113,6 +114,7 @@ class Job:
     device: torch.device
     arithmetic: Callable[[], AbstractContextManager[Any]]
     folder: Path
+    identity: dict[str, Any]
     stop: Callable[[], bool]
     guard: Callable[[], None] = lambda: None
 
@@ -129,7 +131,7 @@ class Loop:
     def restore(self) -> None:
         """Goes back to the last checkpoint."""
         file = self.job.folder / LAST
-        tensors, state = load_tensors(file)
+        tensors, state = self._load(file)
         try:
             self.state = TypeAdapter(State).validate_json(json.dumps(state), strict=True)
         except ValidationError as error:
@@ -148,7 +150,7 @@ class Loop:
     def load_best(self) -> None:
         """Gives the model its best parameters, as validation chose them."""
         file = self.job.folder / BEST
-        tensors, state = load_tensors(file)
+        tensors, state = self._load(file)
         if state != {"step": self.state.best_step}:
             raise damaged(file, f"it is of {state}, and the best step was {self.state.best_step}")
         self._load_parameters(tensors, file)
@@ -211,7 +213,7 @@ class Loop:
                 return
             best = state.best is None or report.accuracy > state.best["accuracy"]
             if best:
-                save_tensors(job.folder / NEXT, job.trainable, {"step": state.step})
+                self._write(NEXT, job.trainable, {"step": state.step})
                 state.best_step, state.stale = state.step, 0
             else:
                 state.stale += 1
@@ -239,7 +241,7 @@ class Loop:
         """After a kill: puts a new best in its place if the last checkpoint knows of it, so that the two agree."""
         new = self.job.folder / NEXT
         if new.exists():
-            if load_tensors(new)[1] == {"step": self.state.best_step}:
+            if self._load(new)[1] == {"step": self.state.best_step}:
                 new.replace(self.job.folder / BEST)
             else:
                 new.unlink()
@@ -248,7 +250,16 @@ class Loop:
         self.job.guard()
         self.state.seconds = self.elapsed()
         tensors = {**self.job.trainable, **optimizers.state_tensors(self.optimizer, self.job.trainable)}
-        save_tensors(self.job.folder / LAST, tensors, asdict(self.state))
+        self._write(LAST, tensors, asdict(self.state))
+
+    def _write(self, name: str, tensors: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        save_tensors(self.job.folder / name, tensors, {"run": self.job.identity, **state})
+
+    def _load(self, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors, state = load_tensors(file)
+        if (run := state.pop("run", None)) != self.job.identity:
+            raise damaged(file, f"it is of the run {run}, and this one is {self.job.identity}")
+        return tensors, state
 
     def _load_parameters(self, tensors: dict[str, Tensor], file: Path) -> None:
         with torch.no_grad():

@@ -19,6 +19,7 @@ MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes"
 """The keys of a result that depend on the machine's speed; all others repeat to the bit."""
 
 _STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -29,8 +30,8 @@ class _Scores(BaseModel, extra="allow"):
     accuracy: _Share
     interval: Annotated[list[_Share], Field(min_length=2, max_length=2)]
     loss: float | None
-    items: int
-    labels: int
+    items: _Count
+    labels: _Count
 
     @model_validator(mode="after")
     def _subsets(self) -> Self:
@@ -46,14 +47,15 @@ class _Result(BaseModel, extra="allow"):
     model_config = _STRICT
     name: Annotated[str, Field(pattern=NAME)]
     status: Literal["done", "diverged", "interrupted", "failed"]
-    seed: int
-    steps: int
-    best_step: int
+    seed: _Count
+    recipe_digest: str
+    steps: _Count
+    best_step: _Count
     floors: dict[Annotated[str, Field(pattern=r"^[\w -]+$")], _Share]
     test: _Scores | None
     val: _Scores | None
     seconds: float | None = None
-    coverage: dict[str, dict[str, int]] | None = None
+    coverage: dict[str, dict[str, _Count]] | None = None
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
@@ -90,7 +92,8 @@ def _refuse(word: str) -> None:
 
 
 def _damaged(file: Path, why: str) -> DamagedError:
-    return DamagedError("cannot be read", where=str(file), why=why, fix="run it again: xmodal train RECIPE --force")
+    fix = "delete it and go on with --resume, or run it again: xmodal train RECIPE --force"
+    return DamagedError("cannot be read", where=str(file), why=why, fix=fix)
 
 
 def comparable(result: dict[str, Any]) -> dict[str, Any]:

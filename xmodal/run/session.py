@@ -185,7 +185,7 @@ class _Session:
         lock = Lock(versions=versions(), digests=self.digests, threads=self.threads)
         buffers = dict(assembled.model.named_buffers())
         seal = Seal.of(assembled.plan, buffers)
-        loop = Loop(self._job(device, guard=lambda: seal.check(assembled.plan, buffers)))
+        loop = Loop(self._job(device, seal.digest, guard=lambda: seal.check(assembled.plan, buffers)))
         resumed = folder.can_resume()
         if resumed:
             loop.restore()
@@ -237,7 +237,7 @@ class _Session:
         self._tell(Ended(loop.state.step, result))
         return Run(folder.path, result, ran=True)
 
-    def _job(self, device: torch.device, guard: Callable[[], None]) -> Job:
+    def _job(self, device: torch.device, frozen: str, guard: Callable[[], None]) -> Job:
         recipe, task, assembled, model = self.recipe, self.task, self.assembled, self.assembled.model
         if recipe.compile:
             model.compile()
@@ -256,6 +256,7 @@ class _Session:
             device=device,
             arithmetic=arithmetic,
             folder=self.folder.checkpoints,
+            identity={"recipe": self.folder.digest, "seed": recipe.seed, "frozen": frozen},
             stop=self.stop,
             guard=guard,
         )

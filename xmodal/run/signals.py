@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that a run asks."""
+"""Ctrl-C and SIGTERM: an end at once, or a question that a run asks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import os
 import signal
 from contextlib import suppress
 
+from xmodal.run.events import Ended, Event, Started
+
 
 class Signals:
-    """Ctrl-C and SIGTERM ask a run to save itself and stop; a second one stops at once."""
+    """While a run trains, Ctrl-C and SIGTERM ask it to save itself and stop, and a second one stops at once.
+
+    Before it has begun there is nothing to save: while data is read and floors are computed the first one ends it.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._training = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
+    def follow(self, event: Event) -> None:
+        """Listens to runs, to know when one trains."""
+        if isinstance(event, Started | Ended):
+            self._training = isinstance(event, Started)
+
     def _ask(self, number: int, frame: object) -> None:
-        if self._asked:
+        if self._asked or not self._training:
             raise KeyboardInterrupt
         self._asked = True
         with suppress(OSError):

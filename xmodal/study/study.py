@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +12,7 @@ from typing import Any
 from xmodal.errors import MissingError, UsageError
 from xmodal.run import session
 from xmodal.run.checkpoint import write_json
+from xmodal.run.events import Listener
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.result import Outcome, summary
 from xmodal.study.sweep import Choice, choose
@@ -62,6 +63,7 @@ def run_study(
     *,
     out: Path = Path("runs"),
     listen: Callable[[Progress], None] = lambda _: None,
+    listeners: Iterable[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> Study:
     """Runs what is missing of a study, and leaves `OUT/studies/NAME-DIGEST/study.json`.
@@ -72,6 +74,7 @@ def run_study(
         design: what to run.
         out: folder of all runs; finished ones in it are taken as they are, unfinished ones are resumed.
         listen: called after every run.
+        listeners: called with every event of every run.
         stop: asked often; once it says True, the run that is under way saves itself.
 
     Raises:
@@ -79,7 +82,7 @@ def run_study(
         UsageError: a run folder holds something else than its recipe's run, or another process is in it.
         MissingError: data or weights are not on this machine, or a file of a run cannot be read.
     """
-    runner = _Runner(design, out, listen, stop)
+    runner = _Runner(design, out, listen, tuple(listeners), stop)
     rates, choices = runner.tune()
     trials = [
         Trial(arm, choice.rate, seed, "report")
@@ -101,6 +104,7 @@ class _Runner:
     design: Design
     out: Path
     listen: Callable[[Progress], None]
+    listeners: Sequence[Listener]
     stop: Callable[[], bool]
     outcomes: list[Outcome] = field(default_factory=list)
     total: int = 0
@@ -155,7 +159,7 @@ class _Runner:
         if self.stop():
             raise Interrupted
         try:
-            run = session.train(trial.recipe, out=self.out, resume=True, stop=self.stop)
+            run = session.train(trial.recipe, out=self.out, resume=True, listeners=self.listeners, stop=self.stop)
         except (UsageError, MissingError):
             raise  # every run would meet it, or only the user can say what is meant
         except Exception as error:
