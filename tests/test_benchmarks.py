@@ -85,3 +85,12 @@ def test_a_header_says_what_the_result_says(name: str) -> None:
     assert takes
     seconds = int(takes[1]) * (60 if takes[2] == "minutes" else 1)
     assert 0.5 * result["seconds"] < seconds < 2 * result["seconds"]
+
+
+@pytest.mark.parametrize("name", [name for name, path in shipped().items() if 'init: "run:' in path.read_text()])
+def test_a_recipe_that_starts_from_a_run_says_how_to_make_it(name: str) -> None:
+    text = shipped()[name].read_text()
+    made = text.partition('init: "run:runs/')[2].partition('"')[0]
+    recipe = next(shipped_name for shipped_name, path in shipped().items() if f"name: {made}\n" in path.read_text())
+    first = text.index(f"#   xmodal train recipes/{recipe}.yaml")
+    assert first < text.index(f"#   xmodal train recipes/{name}.yaml")

@@ -60,3 +60,13 @@ def test_data_sets_that_share_their_options_are_told_apart() -> None:
     what = {row[0]: row[1] for row in rows}
     assert what["mnist"] != what["fashion-mnist"]
     assert "Zalando" in what["fashion-mnist"]
+
+
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [("timm:vit_small_patch14_reg4_dinov2", "apache-2.0"), ("timm:vit_base_patch16_224", "apache-2.0")],
+)
+def test_show_says_what_timm_says_of_a_licence(name: str, licence: str) -> None:
+    source = tables(name)["source"]
+    assert source["licence"] == licence
+    assert "not looked at by us" in source["caution"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Runs the command line; an interrupt is answered in a word even while modules are still being loaded."""
+    # A thread that waits sleeps: beside other work, waiting in circles makes two threads many times slower than one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from xmodal.cli import main as run
 

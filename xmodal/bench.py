@@ -150,6 +150,7 @@ def _training(recipe: Any, task: Any, folder: Path) -> Iterator[Any]:
         device=torch.device("cpu"),
         arithmetic=nullcontext,
         folder=folder,
+        identity={},
         stop=lambda: False,
     )
     return Loop(job).events()

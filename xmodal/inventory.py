@@ -143,10 +143,23 @@ def _provenance(kind: sources.Kind, stored: str) -> Rows:
             ("registry", package),
             ("caution", "; ".join(source.cautions)),
         ]
+    elif kind == "bodies":
+        facts += [("licence", _licence(stored)), ("caution", "not looked at by us: read its model card first")]
     if sources.status(kind, stored) == "here":
         place = sources.folder(kind, stored)
         facts += [("came from", sources.provenance(place).get("origin", "")), ("lies in", str(place))]
     return facts
+
+
+def _licence(name: str) -> str:
+    """What timm says of a model of its own, without the network; of others only the hub knows."""
+    maker, _, model = name.partition(":")
+    if maker == "timm":
+        import timm
+
+        if (found := timm.get_pretrained_cfg(model)) and found.license:
+            return found.license
+    return "its model card on the hub says"
 
 
 def _architecture(name: str, options: type[BodyOptions]) -> Rows:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModel, LlamaConfig, LlamaModel, T5Config, T5EncoderModel
 
@@ -225,6 +226,10 @@ def test_an_unknown_architecture_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no family for models of the type 'mamba'") as caught:
         HubBodyOptions(name="hf:a/b", path=str(tmp_path)).anatomy()
     assert "bert, gpt2, llama, longformer, t5" in caught.value.why
+    save_file({f"mixer.{number}.weight": torch.zeros(1) for number in range(5)}, tmp_path / "model.safetensors")
+    with pytest.raises(UsageError) as caught:
+        HubBodyOptions(name="hf:a/b", path=str(tmp_path)).anatomy()
+    assert "nobody claims its 5 tensors: mixer.0.weight, mixer.1.weight, mixer.2.weight, and so on" in caught.value.why
 
 
 def test_a_model_that_brings_its_own_code_is_refused(tmp_path: Path) -> None:

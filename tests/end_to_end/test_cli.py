@@ -279,14 +279,23 @@ def test_a_signal_before_the_first_step_ends_at_once(recipe: Path, tmp_path: Pat
         "session.build_task = lambda *_: (print('reading', flush=True), time.sleep(60))\n"
         f"main(['train', {str(recipe)!r}, '--out', {str(tmp_path / 'runs')!r}])"
     )
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "reading\n"
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert said == "interrupted\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("words", ["--version", "--help", "list heads"])
+def test_output_that_a_full_disk_refuses_is_an_error(words: str) -> None:
+    command = f"{sys.executable} -m xmodal {words} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("standard output: the output cannot be written\n  why: No space left")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

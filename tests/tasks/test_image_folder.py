@@ -108,3 +108,11 @@ def test_sixteen_bits_become_eight_without_clipping(tmp_path: Path) -> None:
     for mode, channels in (("grey", 1), ("rgb", 3)):
         pixels = image_folder.read_image(file, mode, None)  # type: ignore[arg-type]
         assert pixels.tolist() == [[[0, 1, 128, 255]]] * channels
+
+
+def test_only_the_training_split_sets_the_scale(folder: Path) -> None:
+    before = images(folder).split("train").batch(torch.arange(4)).samples
+    assert before.mean(dim=(0, 2, 3)).abs().max() < 1e-5
+    for split in ("val", "test"):
+        save(folder / split / "cat" / "1.png", 255)
+    assert torch.equal(images(folder).split("train").batch(torch.arange(4)).samples, before)

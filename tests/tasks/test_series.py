@@ -82,6 +82,8 @@ def test_a_stride_leaves_windows_out(tmp_path: Path) -> None:
         ({"b7": "x"}, {}, "s.csv:9: 'x' in column 'b' is not a number"),
         ({"b7": "nan"}, {}, "s.csv:9: 'nan' in column 'b' is not a number"),
         ({"b7": ""}, {}, "s.csv:9: '' in column 'b' is not a number"),
+        ({"b7": "-1e308"}, {}, "s.csv:9: '-1e308' in column 'b' is beyond 1e+100"),
+        ({"b97": "1e99"}, {}, "column 'b' has a number that is"),
         ({}, {"window": 40}, "the split val has 20 rows"),
         ({}, {"target_column": "c"}, "no column 'c'"),
         ({}, {"val": 0.6, "test": 0.5}, "nothing to train on"),

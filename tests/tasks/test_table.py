@@ -89,6 +89,9 @@ def test_splits_by_seed_are_disjoint_and_whole(tmp_path: Path) -> None:
     assert others[0] == others[1] != others[2]
 
 
+NUMBERS = {"column": None, "columns": ["n"]}
+
+
 @pytest.mark.parametrize(
     ("text", "said", "message"),
     [
@@ -104,6 +107,13 @@ def test_splits_by_seed_are_disjoint_and_whole(tmp_path: Path) -> None:
         (GOOD, {"columns": ["seq"], "column": None}, "t.csv:2: 'ACA' in column 'seq' is not a number"),
         (GOOD, {"columns": ["seq"]}, "either column or columns"),
         (GOOD.replace("y", "x"), {}, "training has 1 classes"),
+        (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' begins or ends with a blank"),
+        ("n,label,part\n1e308,x,train\n-1e308,y,train\n", NUMBERS, "t.csv:2: '1e308' in column 'n' is beyond 1e+100"),
+        (
+            "n,label,part\n0,x,train\n1,y,train\n1,x,val\n1e99,y,test\n",
+            NUMBERS,
+            "t.csv (test): column 'n' has a number that is 2e+99 deviations",
+        ),
         ("seq,seq\n", {}, "t.csv:1: two columns have one name"),
         ("seq,label,part\n", {}, "has no rows"),
     ],
@@ -129,3 +139,10 @@ def test_a_cell_of_several_values_is_refused(tmp_path: Path) -> None:
     parquet.write_table(arrow.table({"seq": [["a", "b"], ["c"]], "label": [0, 1]}), file)
     with pytest.raises(UsageError, match="the column 'seq' holds list"):
         table(file, column="seq")
+
+
+def test_a_cell_may_be_as_long_as_a_genome(tmp_path: Path) -> None:
+    longest = 200_000  # the csv module's own limit is 131,072
+    rows = [f"{'AC' * (longest // 2)},x,train", "C,y,train", "A,x,val", "C,y,test"]
+    task = table(write(tmp_path / "t.csv", "\n".join(["seq,label,part", *rows])), column="seq", split="part")
+    assert task.sample == Symbols(3, longest, fixed=False)

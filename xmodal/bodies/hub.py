@@ -13,6 +13,7 @@ from xmodal.bodies.family import Family
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import load
 from xmodal.errors import UsageError, did_you_mean
+from xmodal.sources.bodies import WEIGHTS, tensor_names
 
 FAMILIES = {
     "bert": ("xmodal.bodies.bert:read", "xmodal.bodies.bert:Bert"),
@@ -48,10 +49,13 @@ def known_type(folder: Path) -> str:
     """
     found = shapes.model_type(folder)
     if found not in FAMILIES:
+        weights = folder / WEIGHTS
+        names = tensor_names(weights) if weights.is_file() else []
+        orphans = f"; nobody claims its {len(names)} tensors: {', '.join(names[:3])}, and so on" if names else ""
         raise UsageError(
             f"no family for models of the type '{found}'{did_you_mean(found, FAMILIES)}",
             where=str(folder / "config.json"),
-            why=f"there are families for {', '.join(FAMILIES)}",
+            why=f"there are families for {', '.join(FAMILIES)}{orphans}",
             fix=shapes.NO_FAMILY,
         )
     return found

@@ -44,7 +44,7 @@ class HubOptions(TableOptions):
 
     def _joined(self, split: SplitName) -> Rows:
         folder = existing(self.path, "folder of the data set") if self.path else find_dataset(self.dataset)
-        files = [file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES]
+        files = [file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file()]
         configs = {file: _config_of(file, folder) for file in files}
         known = sorted(set(configs.values()))
         if self.config is None and len(known) > 1:

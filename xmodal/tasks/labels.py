@@ -44,6 +44,23 @@ def numbers_of(labels: Sequence[str], classes: Sequence[str], *, where: str, fix
     return np.array([index[label] for label in labels], dtype=np.int64)
 
 
+def standardised(standard: np.ndarray, columns: Sequence[str], axis: int, where: str) -> np.ndarray:
+    """Standardised numbers as float32; `axis` is that of the columns. They come in float64, since a column may have a
+    large offset, which float32 would drown.
+
+    Raises:
+        UsageError: a number is too far from those of training.
+    """
+    import numpy as np
+
+    furthest = np.abs(np.moveaxis(standard, axis, 0)).reshape(len(columns), -1).max(axis=1, initial=0)
+    for column, most in zip(columns, furthest, strict=True):
+        if most > np.finfo(np.float32).max:
+            what = f"column '{column}' has a number that is {most:.0e} deviations from the mean of training"
+            raise UsageError(what, where=where, fix="mend the number, or take the column out")
+    return standard.astype(np.float32)
+
+
 def at_least_two(classes: Sequence[str], where: str) -> int:
     """Number of classes.
 
@@ -64,7 +81,8 @@ def existing(path: str, what: str) -> Path:
     """
     place = Path(path).expanduser()
     if not place.exists():
-        raise MissingError(f"no such {what}", where=path, fix="name it: -o task.path=PATH")
+        why = "nothing has that name, seen from the folder that this runs in"
+        raise MissingError(f"no such {what}", where=path, why=why, fix="name it: -o task.path=PATH")
     if not place.is_file() and not place.is_dir():
         raise UsageError(f"the {what} is neither a file nor a folder", where=path, fix="name it: -o task.path=PATH")
     return place

@@ -13,6 +13,7 @@ from pydantic import Field
 from xmodal import sources
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.sources.cache import digest
+from xmodal.tasks.labels import existing
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, SampleSpec, SplitName, Symbols, TargetSpec
@@ -87,7 +88,8 @@ def build(options: ListOpsOptions, seed: int) -> Task:
 
     from xmodal.tasks.held import HeldTask, Ragged
 
-    folder = _read_once(Path(options.path)) if options.path else _draw_once(options, seed)
+    given = existing(options.path, "folder of ListOps") if options.path else None
+    folder = _read_once(given) if given else _draw_once(options, seed)
     most = options.max_length or options.shorter_than - 1
     splits: dict[SplitName, Ragged] = {}
     labels: dict[SplitName, np.ndarray] = {}
@@ -97,8 +99,8 @@ def build(options: ListOpsOptions, seed: int) -> Task:
             np.load(folder / f"{split}-{what}.npy", allow_pickle=False) for what in ("tokens", "ends", "labels")
         )
         starts = np.concatenate([[0], ends[:-1]])
-        where = f"{Path(options.path) / _FILES[split]}:" if options.path else f"task, split {split}, sample "
-        first = 2 if options.path else 0  # a file has a header
+        where = f"{given / _FILES[split]}:" if given else f"task, split {split}, sample "
+        first = 2 if given else 0  # a file has a header
         names = [f"{where}{number}" for number in range(first, first + len(ends))]
         kept, counts = fit((ends - starts).tolist(), most, options.too_long, names)
         pieces = [tokens[starts[index] : min(int(ends[index]), int(starts[index]) + most)] for index in kept]

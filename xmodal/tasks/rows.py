@@ -10,6 +10,8 @@ from xmodal.errors import DamagedError, MissingError, UsageError
 
 SUFFIXES = (".csv", ".parquet")
 
+csv.field_size_limit(2**31 - 1)  # a cell may be a genome; the module's own limit is 131,072 letters
+
 
 @dataclass(frozen=True)
 class Rows:

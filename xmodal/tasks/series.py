@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import each_once, existing
+from xmodal.tasks.labels import each_once, existing, standardised
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import read_rows
 from xmodal.tasks.table import number
@@ -96,7 +96,8 @@ def build(options: SeriesOptions, seed: int) -> Task:
         why = f"more than a share of 1/{options.classes} of the changes are the same"
         raise UsageError(f"training does not fill {options.classes} classes", where="task.classes", why=why)
     splits: dict[SplitName, Split] = {
-        name: Stacked(((seen - mean) / deviation).astype(np.float32), labels[name]) for name, (seen, _) in cut.items()
+        name: Stacked(standardised((seen - mean) / deviation, options.columns, 1, options.path), labels[name])
+        for name, (seen, _) in cut.items()
     }
     return HeldTask(
         options, seed, splits, labels, floors=_floors(values[-1, ends[1] :], labels["test"], edges, options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, numbers_of
+from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, numbers_of, standardised
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import SUFFIXES, Rows, read_rows
@@ -17,6 +17,10 @@ from xmodal.types import SPLITS, Classes, Continuous, SampleSpec, SplitName, Sym
 
 if TYPE_CHECKING:
     from xmodal.types import Task
+
+
+LARGEST = 1e100
+"""The greatest number that a cell may hold."""
 
 
 class TableOptions(TaskOptions):
@@ -158,6 +162,7 @@ def build(options: TableOptions, seed: int) -> Task:
     letters = options.letters() if isinstance(sample, Symbols) else ""
     for name, rows in tables.items():
         _refuse_empty(rows, [options.label, *(options.columns or [options.column or ""])])
+        _refuse_blanks(rows, options.label)
         if not isinstance(sample, Symbols):
             arrays[name] = np.array(_numbers(rows, options.columns or []))[:, None]
         else:
@@ -170,10 +175,10 @@ def build(options: TableOptions, seed: int) -> Task:
         if isinstance(sample, Symbols):
             splits[name] = Ragged(array, labels[name])
         else:
-            # In float64: a column may have a large offset, and float32 would drown what varies.
             mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
             standard = (array - mean) / np.where(deviation > 0, deviation, 1)
-            splits[name] = Stacked(standard.astype(np.float32), labels[name])
+            numbers = standardised(standard, options.columns or [], 2, f"{options.path} ({name})")
+            splits[name] = Stacked(numbers, labels[name])
     return HeldTask(options, seed, splits, labels, coverage)
 
 
@@ -190,6 +195,13 @@ def _refuse_empty(rows: Rows, columns: list[str]) -> None:
                 )
 
 
+def _refuse_blanks(rows: Rows, column: str) -> None:
+    """A label with a blank at its end looks like the one without, and would be a class of its own."""
+    for word, place in zip(rows.column(column), rows.places, strict=True):
+        if word != word.strip():
+            raise UsageError(f"the label '{word}' begins or ends with a blank", where=place, fix="take the blank out")
+
+
 def _numbers(rows: Rows, columns: list[str]) -> list[list[float]]:
     return [
         [number(cells[rows.index(column)], column, place) for column in columns]
@@ -198,10 +210,10 @@ def _numbers(rows: Rows, columns: list[str]) -> list[list[float]]:
 
 
 def number(word: str, column: str, place: str) -> float:
-    """A cell as a finite number.
+    """A cell as a number.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is none, not finite, or so large that its square is not.
     """
     try:
         value = float(word) if "_" not in word else math.nan  # Python reads 1_000
@@ -209,6 +221,9 @@ def number(word: str, column: str, place: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise UsageError(f"'{word}' in column '{column}' is not a number", where=place)
+    if abs(value) > LARGEST:
+        why = "means and deviations of such numbers cannot be computed"
+        raise UsageError(f"'{word}' in column '{column}' is beyond {LARGEST:g}", where=place, why=why, fix="mend it")
     return value
 
 

@@ -1,0 +1,192 @@
+"""The commands that make runs, or say what a recipe would do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xmodal.cli.words import Json, Override, RecipeArgument, Seed, Tiny, app, find, load
+from xmodal.errors import UsageError
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    override: Override = None,
+    seed: Seed = None,
+    out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Throw away an earlier run of this recipe and seed.")] = False,
+    tiny: Tiny = False,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe once, with live progress; leaves a run folder and prints the result."""
+    loaded = load(recipe, override, seed, tiny)
+    from xmodal import console
+    from xmodal.run import session
+    from xmodal.run.signals import Signals
+
+    stop, view = Signals(), console.RunView()
+    try:
+        run = session.train(loaded, out=out, resume=resume, force=force, listeners=[stop.follow, view], stop=stop)
+    finally:
+        view.close()
+    if not run.ran:
+        console.say(f"nothing to do: {run.folder} holds this run, ended; --force runs it again")
+    if as_json:
+        console.write(json.dumps(run.result, indent=2))
+    elif run.result["status"] != "interrupted":
+        console.show_results([run.result])
+    raise typer.Exit({"done": 0, "diverged": 4, "interrupted": 130}[run.result["status"]])
+
+
+@app.command()
+def ablate(
+    recipe: RecipeArgument = "quickstart",
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TERM", help="What does freezing TERM do? Several make the full factorial."),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=A,B", help="Another factor: body.init=pretrained,random. Repeatable."),
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(metavar="NAME: SPEC", help="An arm with a freeze spec of its own. Repeatable.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Report seeds: how many, or which: 0,1,2.")] = "3",
+    tuning_seeds: Annotated[str, typer.Option(help="Seeds that choose the rate and report nothing.")] = "1",
+    lr: Annotated[
+        str, typer.Option(metavar="LOW:HIGH:N", help="Rates that every arm is tuned over; or one rate for all arms.")
+    ] = "",
+    margin: Annotated[float, typer.Option(help="The smallest difference in accuracy that matters.")] = 0.01,
+    override: Override = None,
+    out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
+    tiny: Tiny = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Settle a question: arms over seeds, every one at its own best rate, paired differences and a verdict."""
+    from xmodal import console
+    from xmodal.run.signals import Signals
+    from xmodal.study.arms import make_arms
+    from xmodal.study.design import make_design
+    from xmodal.study.study import Interrupted, run_study
+
+    arms = make_arms(
+        find(recipe), freeze=freeze or (), vary=vary or (), arms=arm or (), overrides=override or (), tiny=tiny
+    )
+    design = make_design(arms, lr=lr, seeds=seeds, tuning=tuning_seeds, margin=margin)
+    if dry_run and as_json:
+        return console.write(json.dumps(design.preview(), indent=2))
+    console.show_preview(design.preview(), result=dry_run)
+    if dry_run or not (yes or not sys.stdin.isatty() or typer.confirm("run it?", default=True, err=True)):
+        return None
+    try:
+        stop = Signals()
+        study = run_study(design, out=out, listen=console.show_progress, listeners=[stop.follow], stop=stop)
+    except (Interrupted, KeyboardInterrupt):
+        console.say("interrupted; finished runs are kept, and the same command goes on")
+        raise typer.Exit(130) from None
+    if as_json:
+        console.write(json.dumps(study.result, indent=2))
+    else:
+        console.show_study(study.result)
+    runs = [run for arm in study.result["arms"] for run in arm["tuning"] + arm["report"]]
+    console.say(f"{study.ran} of {len(runs)} runs were made now; {study.file}")
+    failed = any(run["status"] == "failed" for run in runs)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def explain(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="A recipe, or use --body.")] = None,
+    body: Annotated[str | None, typer.Option(help="A body without a recipe.")] = None,
+    freeze: Annotated[
+        str | None, typer.Option(help="The freeze spec, in place of the recipe's; 'body - ln - pos' with --body.")
+    ] = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Show which parameters a freeze spec trains. Nothing is downloaded and no weights are read."""
+    if (recipe is None) == (body is None):
+        given = "neither was given" if recipe is None else "both were given"
+        raise UsageError(
+            "explain takes a recipe or --body", why=given, fix='xmodal explain --body gpt2 --freeze "body - ln - pos"'
+        )
+    if body and override:
+        raise UsageError("-o overrides a recipe, and --body has none", fix="give a recipe, or leave -o out")
+    overrides = [*(override or ()), *([f"freeze={json.dumps(freeze)}"] if freeze is not None else [])]
+    loaded = load(recipe, overrides, None, False) if recipe else None
+    from xmodal import console
+
+    if loaded:
+        from xmodal.assemble import assemble
+
+        plan, title = assemble(loaded, weights=False).plan, f"{loaded.name}: {loaded.body.name}"
+    else:
+        from xmodal import freeze as specs
+        from xmodal.bodies import body_options, skeleton
+
+        assert body is not None
+        spec = "body - ln - pos" if freeze is None else freeze
+        plan, title = specs.parse(spec).on(skeleton(body_options(body)), name=body), body
+    said = plan.to_dict()
+    if as_json:
+        console.write(json.dumps(said, indent=2))
+    else:
+        console.show_plan(said, title)
+
+
+@app.command()
+def check(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(metavar="RECIPE...", help="YAML files or names of shipped recipes; or: body NAME..."),
+    ],
+    override: Override = None,
+) -> None:
+    """Find every fault of a recipe, and of its tiny form; or run the conformance suite of a body."""
+    if recipes[0] == "body" and len(recipes) > 1:
+        return _check_bodies(recipes[1:])
+    from xmodal import console
+    from xmodal.recipe.source import read
+
+    failed: list[UsageError] = []
+    for name in recipes:
+        try:
+            loaded = load(name, override, None, False)
+            if loaded.tiny:
+                load(name, override, None, True)
+            console.write(f"{name}: ok, {loaded.name}, {len(read(find(name)).files)} file(s)")
+        except UsageError as error:
+            failed.append(error)
+            console.show_error(error)
+    if failed:
+        raise typer.Exit(2)
+    return None
+
+
+def _check_bodies(names: list[str]) -> None:
+    from xmodal import console
+    from xmodal.bodies import conformance
+
+    broken = 0
+    for name in names:
+        options = conformance.small(name)
+        for check in conformance.CHECKS:
+            try:
+                check(options)
+            except conformance.Broken as error:
+                broken += 1
+                error.where = f"{name}: {conformance.title(check)}"
+                console.show_error(error)
+            else:
+                console.write(f"{name}: ok, {conformance.title(check)}")
+    if broken:
+        raise typer.Exit(1)

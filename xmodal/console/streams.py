@@ -1,0 +1,73 @@
+"""The two streams: results go out, progress and errors go to the other, so that a pipe gets results alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, Any, cast
+
+from rich.console import Console
+from rich.text import Text
+
+from xmodal.errors import RecipeError, XmodalError
+
+
+class _Stream:
+    """A standard stream that no reader can break: where nobody reads any more, what is said is lost and work goes on.
+
+    Results that a full disk refuses are an error; progress that it refuses is lost as well.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(getattr(sys, self._name), attribute)
+
+    def write(self, text: str) -> int:
+        stream = getattr(sys, self._name)
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError as error:
+            # What is still in the buffer would fail once more when Python ends.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+            if self._name == "stdout" and not isinstance(error, BrokenPipeError):
+                why = error.strerror or str(error)
+                raise XmodalError("the output cannot be written", where="standard output", why=why) from None
+        return len(text)
+
+    def flush(self) -> None:
+        """Every write is whole."""
+
+
+out = Console(file=cast(IO[str], _Stream("stdout")), highlight=False, soft_wrap=False)
+err = Console(file=cast(IO[str], _Stream("stderr")), highlight=False)
+
+
+def show_error(error: XmodalError) -> None:
+    """What, where, why and fix, in colour where there is colour."""
+    problems = error.problems if isinstance(error, RecipeError) else [error]
+    for problem in problems:
+        err.print(_message(problem), soft_wrap=True)
+    if len(problems) > 1:
+        err.print(f"{len(problems)} problems", style="bold red")
+
+
+def _message(error: XmodalError) -> Text:
+    head, *tail = str(error).split("\n")
+    text = Text(head, style="bold red")
+    for line in tail:
+        text.append("\n" + line, style="green" if line.startswith("  fix:") else "default")
+    return text
+
+
+def say(text: str) -> None:
+    """A line on the error stream, for what is not a result."""
+    err.print(Text(text), soft_wrap=True)
+
+
+def write(text: str) -> None:
+    """Text for another program, as it is."""
+    out.file.write(text + "\n")
