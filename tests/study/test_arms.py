@@ -138,3 +138,32 @@ def test_another_component_may_have_other_keys_but_no_other_values() -> None:
 
 def test_bodies_can_be_compared() -> None:
     assert [arm.name for arm in arms(vary=["body.name=minilm-l6,gpt2"]).arms] == ["body=minilm-l6", "body=gpt2"]
+
+
+STANDARD = ["random", "statistics", "permuted", "no body", "one attention", "one block"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "left_out"), [("bit_xor_fpt", []), ("bit_xor_random", ["random"]), ("bit_xor_one_block", STANDARD[:3])]
+)
+def test_the_standard_controls_differ_in_the_body_alone(recipe: str, left_out: list[str]) -> None:
+    made = make_arms(shipped()[recipe], controls="std")
+    gone = [*left_out, *(["one block"] if recipe == "bit_xor_one_block" else [])]
+    assert [arm.name for arm in made.arms] == ["recipe", *(name for name in STANDARD if name not in gone)]
+    for arm in made.arms[1:]:
+        differing = {key.partition(".")[0] for key in undeclared(made.control.recipe, arm.recipe)}
+        assert differing <= {"body", "freeze"}
+        assert arm.recipe.body.anatomy().width == 384
+        assert arm.recipe.body.dropout == 0
+
+
+def test_a_control_that_stands_in_sees_what_the_body_sees() -> None:
+    made = make_arms(shipped()["bit_xor_smollm2"], controls="std")
+    masks = {arm.name: arm.recipe.body.anatomy().causal for arm in made.arms if arm.name != "no body"}
+    assert set(masks.values()) == {True}
+
+
+def test_controls_that_nobody_knows() -> None:
+    with pytest.raises(UsageError, match="no controls called 'sdt'") as caught:
+        arms(controls="sdt")
+    assert "--controls std" in caught.value.fix

@@ -58,6 +58,9 @@ def ablate(
     arm: Annotated[
         list[str] | None, typer.Option(metavar="NAME: SPEC", help="An arm with a freeze spec of its own. Repeatable.")
     ] = None,
+    controls: Annotated[
+        str, typer.Option(metavar="std", help="Add the standard controls: is it the pretraining?")
+    ] = "",
     seeds: Annotated[str, typer.Option(help="Report seeds: how many, or which: 0,1,2.")] = "3",
     tuning_seeds: Annotated[str, typer.Option(help="Seeds that choose the rate and report nothing.")] = "1",
     lr: Annotated[
@@ -79,7 +82,13 @@ def ablate(
     from xmodal.study.study import Interrupted, run_study
 
     arms = make_arms(
-        find(recipe), freeze=freeze or (), vary=vary or (), arms=arm or (), overrides=override or (), tiny=tiny
+        find(recipe),
+        freeze=freeze or (),
+        vary=vary or (),
+        arms=arm or (),
+        controls=controls,
+        overrides=override or (),
+        tiny=tiny,
     )
     design = make_design(arms, lr=lr, seeds=seeds, tuning=tuning_seeds, margin=margin)
     if dry_run and as_json:

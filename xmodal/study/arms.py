@@ -14,6 +14,7 @@ from xmodal.errors import RecipeError, UsageError
 from xmodal.freeze import Plan, Spec
 from xmodal.freeze.terms import Sign, Term
 from xmodal.recipe import Recipe, load_recipe
+from xmodal.study.controls import KEYS, controls_of
 from xmodal.study.factors import FROZEN, TRAINED, Factor, by_hand, factors_of
 
 CONTROL = "recipe"
@@ -68,6 +69,7 @@ def make_arms(
     freeze: Sequence[str] = (),
     vary: Sequence[str] = (),
     arms: Sequence[str] = (),
+    controls: str = "",
     overrides: Sequence[str] = (),
     tiny: bool = False,
 ) -> Arms:
@@ -81,6 +83,7 @@ def make_arms(
         freeze: terms of the freeze language; each is frozen or trained on top of the recipe's own spec.
         vary: `KEY=VALUE,VALUE...`, the values in YAML.
         arms: made by hand, `NAME: SPEC`; the spec replaces the recipe's.
+        controls: name of a set of controls, `std`; each is another body, or another start of it.
         overrides: `KEY=VALUE` for all arms.
         tiny: takes the recipe's own tiny form.
 
@@ -88,7 +91,7 @@ def make_arms(
         UsageError: a term changes nothing or hits nothing, factors contradict each other, arms differ in what no factor
             declares, or a key is unknown.
     """
-    factors = factors_of(freeze, vary, arms)
+    factors = factors_of(freeze, vary, [*arms, *([controls] if controls else [])])
     made = list(_factorial(Path(path), factors, overrides, tiny))
     if arms:
         # Made by hand on the control's recipe, with the spec in place of its own.
@@ -96,9 +99,12 @@ def make_arms(
         skeleton = assemble(base, weights=False)
         for name, spec in by_hand(arms, [arm.name for arm in made]).items():
             made.append(_arm(name, {}, base, _plan(specs.parse(spec), skeleton, base, f"--arm {name}")))
+    if controls:
+        made += _controls(Path(path), controls_of(controls, made[0].recipe), overrides, tiny)
     _enforce_different(made)
     declared = [factor.key for factor in factors if not factor.toggles]
-    enforce(made, [*declared, *(["freeze"] if arms or any(factor.toggles for factor in factors) else [])])
+    declared += KEYS if controls else ["freeze"] if arms or any(factor.toggles for factor in factors) else []
+    enforce(made, declared)
     return Arms(tuple(factors), tuple(made))
 
 
@@ -115,6 +121,12 @@ def _factorial(path: Path, factors: Sequence[Factor], overrides: Sequence[str], 
             plan = _toggled(recipe, skeleton, list(zip(toggles, states, strict=True)))
             levels = dict(zip([factor.label for factor in [*toggles, *varied]], [*states, *values], strict=True))
             yield _arm(_name(factors, levels), levels, recipe, plan)
+
+
+def _controls(path: Path, controls: Mapping[str, Sequence[str]], overrides: Sequence[str], tiny: bool) -> Iterator[Arm]:
+    for name, asked in controls.items():
+        recipe = _load(path, [*overrides, *asked], (), tiny)
+        yield _arm(name, {}, recipe, assemble(recipe, weights=False).plan)
 
 
 def _load(path: Path, overrides: Sequence[str], varied: Sequence[Factor], tiny: bool) -> Recipe:

@@ -57,7 +57,7 @@ def factors_of(freeze: Sequence[str], vary: Sequence[str], arms: Sequence[str]) 
         raise UsageError(
             "there is nothing to compare",
             why="an ablation has at least two arms",
-            fix="say what differs: --freeze ffn, --vary body.init=pretrained,random or --arm 'NAME: SPEC'",
+            fix="say what differs, with --freeze ffn, --vary body.init=pretrained,random, --arm or --controls std",
         )
     terms = [str(parse(term, where=f"--freeze {term}")) for term in freeze]
     asked = [_vary(text) for text in vary]
