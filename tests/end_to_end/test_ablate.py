@@ -55,7 +55,74 @@ def test_a_study_prints_tables_and_a_verdict(ablate: Ablate) -> None:
     assert "min left" in err
     code, again, err = ablate(*words)
     assert (code, again) == (0, out)
-    assert "\n0 of " in err
+    assert err.startswith("0 of 15 runs were made now; ")
+
+
+def test_a_study_that_is_there_is_found_without_building_anything(
+    ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xmodal.study import arms
+
+    words = ("--freeze", "ffn", "--lr", "1e-3", "--json")
+    first = ablate(*words)
+    with monkeypatch.context() as patch:
+        patch.setattr(arms, "assemble", lambda *_, **__: pytest.fail("a model was built"))
+        assert ablate(*words)[:2] == first[:2]
+    # A run that no longer says what the study says of it is looked at again.
+    result = next((tmp_path / "runs" / "small").glob("*-s1/result.json"))
+    said = json.loads(result.read_text())
+    said["test"]["accuracy"] = 0.123
+    result.write_text(json.dumps(said))
+    assert '"test": 0.123' in ablate(*words)[1]
+    result.unlink()
+    assert ablate(*words)[:2] == first[:2]
+
+
+@pytest.mark.parametrize(
+    "words", [("-o", "train.lr=2e-3"), ("--margin", "0.02"), ("--seeds", "4"), ("--controls", "std")]
+)
+def test_another_question_is_another_study(ablate: Ablate, tmp_path: Path, words: tuple[str, ...]) -> None:
+    from xmodal.study.finished import question_of
+
+    asked = {"freeze": ["ffn"], "overrides": (), "controls": "", "margin": 0.01, "seeds": "3"}
+    named = {"-o": "overrides", "--margin": "margin", "--seeds": "seeds", "--controls": "controls"}[words[0]]
+    value = {"overrides": (words[1],), "margin": 0.02}.get(named, words[1])
+    recipe = tmp_path / "small.yaml"
+    assert question_of(recipe, **asked) == question_of(recipe, **asked)
+    assert question_of(recipe, **asked) != question_of(recipe, **{**asked, named: value})
+
+
+def test_a_study_of_own_data_has_no_question(tmp_path: Path) -> None:
+    from xmodal.study.finished import question_of
+
+    rows = "".join(f"{n},{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "own.csv").write_text("n,label\n" + rows)
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(
+        f"name: own\ntask: {{name: table, path: {tmp_path / 'own.csv'}, columns: [n]}}\n"
+        "tokenizer: {name: patch, size: 1}\nbody: {name: none, width: 8}\nfreeze: none\nhead: {name: mean}\n"
+        "train: {lr: 0.01, steps: 2, eval_every: 1}\n"
+    )
+    assert question_of(recipe, vary=["train.batch_size=2,4"]) is None
+
+
+def test_a_study_killed_three_times_ends_with_the_same_table(tmp_path: Path) -> None:
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(SMALL.format(parent=shipped()["bit_xor_fpt"], steps=40))
+    command = [sys.executable, "-m", "xmodal", "ablate", str(recipe), "--freeze", "ffn", "--lr", "1e-3", "--json"]
+    whole = subprocess.run([*command, "--out", str(tmp_path / "whole")], capture_output=True, text=True, check=True)
+    killed = tmp_path / "killed"
+    for runs in (1, 2, 4):
+        process = subprocess.Popen(
+            [*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 60
+        while len(list(killed.glob("small/*/result.json"))) < runs and time.monotonic() < until:
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    done = subprocess.run([*command, "--out", str(killed)], capture_output=True, text=True, check=True)
+    assert done.stdout == whole.stdout
 
 
 def test_json_is_the_file_and_nothing_else(ablate: Ablate, tmp_path: Path) -> None:

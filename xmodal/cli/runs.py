@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,38 +76,46 @@ def ablate(
 ) -> None:
     """Settle a question: arms over seeds, every one at its own best rate, paired differences and a verdict."""
     from xmodal import console
-    from xmodal.run.signals import Signals
-    from xmodal.study.arms import make_arms
-    from xmodal.study.design import make_design
-    from xmodal.study.study import Interrupted, run_study
+    from xmodal.study.finished import finished, question_of
 
-    arms = make_arms(
-        find(recipe),
-        freeze=freeze or (),
-        vary=vary or (),
-        arms=arm or (),
-        controls=controls,
-        overrides=override or (),
-        tiny=tiny,
-    )
-    design = make_design(arms, lr=lr, seeds=seeds, tuning=tuning_seeds, margin=margin)
-    if dry_run and as_json:
-        return console.write(json.dumps(design.preview(), indent=2))
-    console.show_preview(design.preview(), result=dry_run)
-    if dry_run or not (yes or not sys.stdin.isatty() or typer.confirm("run it?", default=True, err=True)):
-        return None
-    try:
-        stop = Signals()
-        study = run_study(design, out=out, listen=console.show_progress, listeners=[stop.follow], stop=stop)
-    except (Interrupted, KeyboardInterrupt):
-        console.say("interrupted; finished runs are kept, and the same command goes on")
-        raise typer.Exit(130) from None
+    path = find(recipe)
+    asked: dict[str, Any] = {
+        "freeze": freeze or (),
+        "vary": vary or (),
+        "arms": arm or (),
+        "controls": controls,
+        "overrides": override or (),
+        "tiny": tiny,
+    }
+    judged: dict[str, Any] = {"lr": lr, "seeds": seeds, "tuning": tuning_seeds, "margin": margin}
+    question = question_of(path, **asked, **judged)
+    ran, made = 0, None if dry_run else finished(out, question)
+    if made is None:
+        from xmodal.run.signals import Signals
+        from xmodal.study.arms import make_arms
+        from xmodal.study.design import make_design
+        from xmodal.study.study import Interrupted, run_study
+
+        design = make_design(make_arms(path, **asked), **judged)
+        if dry_run and as_json:
+            return console.write(json.dumps(design.preview(), indent=2))
+        console.show_preview(design.preview(), result=dry_run)
+        if dry_run or not (yes or not sys.stdin.isatty() or typer.confirm("run it?", default=True, err=True)):
+            return None
+        try:
+            stop, listen = Signals(), console.show_progress
+            study = run_study(design, out=out, listen=listen, listeners=[stop.follow], stop=stop, question=question)
+        except (Interrupted, KeyboardInterrupt):
+            console.say("interrupted; finished runs are kept, and the same command goes on")
+            raise typer.Exit(130) from None
+        ran, made = study.ran, (study.file, study.result)
+    file, result = made
     if as_json:
-        console.write(json.dumps(study.result, indent=2))
+        console.write(json.dumps(result, indent=2))
     else:
-        console.show_study(study.result)
-    runs = [run for arm in study.result["arms"] for run in arm["tuning"] + arm["report"]]
-    console.say(f"{study.ran} of {len(runs)} runs were made now; {study.file}")
+        console.show_study(result)
+    runs = [run for arm in result["arms"] for run in arm["tuning"] + arm["report"]]
+    console.say(f"{ran} of {len(runs)} runs were made now; {file}")
     failed = any(run["status"] == "failed" for run in runs)
     raise typer.Exit(1 if failed else 0)
 

@@ -101,6 +101,7 @@ def _show_effects(title: str, effects: Sequence[tuple[str, Mapping[str, Any]]]) 
             Text(row["verdict"], style=_VERDICTS[row["verdict"]]),
         )
         rows.append(cells)
+    out.print()
     show_rows((title, ">points", ">95 %", ">p", ">sees", "verdict"), rows)
     for name, row in effects:
         out.print(Text(f"{name}: {row['why']}"))

@@ -83,6 +83,7 @@ def show_plan(plan: Mapping[str, Any], title: str) -> None:
         cells = (role, row["layers"], f"{row['tensors']:,}", f"{row['parameters']:,}", row["state"])
         rows.append([Text(cell, style=colours[row["state"]]) for cell in cells])
     show_rows(("role", "layers", ">tensors", ">parameters", "state"), rows, title)
+    out.print()
     clauses = [(f"{one['sign']} {one['text']}", f"{one['hits']:,}", f"{one['changed']:,}") for one in plan["clauses"]]
     show_rows(("clause", ">tensors hit", ">state changed"), clauses, f"freeze: {plan['spec']}")
     out.print(summary(plan["counts"]))

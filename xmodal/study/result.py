@@ -9,10 +9,9 @@ from typing import Any
 
 from xmodal.study import stats
 from xmodal.study.design import Design, Trial
+from xmodal.study.finished import SCHEMA
 from xmodal.study.stats import Effect
 from xmodal.study.sweep import Choice
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from xmodal.run import session
 from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Listener
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
+from xmodal.study.finished import STUDIES, STUDY
 from xmodal.study.result import Outcome, summary
 from xmodal.study.sweep import Choice, choose
-
-STUDIES, STUDY = "studies", "study.json"
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ def run_study(
     listen: Callable[[Progress], None] = lambda _: None,
     listeners: Iterable[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
+    question: str | None = None,
 ) -> Study:
     """Runs what is missing of a study, and leaves `OUT/studies/NAME-DIGEST/study.json`.
 
@@ -76,6 +76,7 @@ def run_study(
         listen: called after every run.
         listeners: called with every event of every run.
         stop: asked often; once it says True, the run that is under way saves itself.
+        question: as `question_of` says, by which the study is found again.
 
     Raises:
         Interrupted: `stop` said so.
@@ -92,7 +93,7 @@ def run_study(
     ]
     runner.expect(len(trials))
     runner.run(trials)
-    result = summary(design, rates, choices, runner.outcomes)
+    result = {**summary(design, rates, choices, runner.outcomes), "question": question}
     file = out / STUDIES / f"{design.arms.control.recipe.name}-{design.digest()}" / STUDY
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)

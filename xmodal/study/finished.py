@@ -1,0 +1,83 @@
+"""Whether a study was made before, told from files alone: no model is built, and torch stays unloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from xmodal.errors import DamagedError, RecipeError
+from xmodal.recipe import Recipe, load_recipe
+from xmodal.run.result import FINISHED, read_result
+from xmodal.study.factors import factors_of
+
+STUDIES, STUDY = "studies", "study.json"
+SCHEMA = 1
+
+
+def question_of(
+    path: Path,
+    *,
+    freeze: Sequence[str] = (),
+    vary: Sequence[str] = (),
+    arms: Sequence[str] = (),
+    controls: str = "",
+    overrides: Sequence[str] = (),
+    tiny: bool = False,
+    **said: Any,
+) -> str | None:
+    """Identifies what is asked, for this version of xmodal: equal questions make equal studies.
+
+    None where more than recipes decide: files of the user, which may change; and where a recipe has faults.
+
+    Args:
+        said: how it is tuned, seeded and judged; the rest is as in `make_arms`.
+    """
+    factors = factors_of(freeze, vary, [*arms, *([controls] if controls else [])])
+    try:
+        recipes = list(_recipes(path, [factor for factor in factors if not factor.toggles], overrides, tiny))
+    except RecipeError:
+        return None
+    if any(recipe.task.own_files or recipe.lock for recipe in recipes):
+        return None
+    digests = [(recipe.name, recipe.seed, recipe.threads, recipe.digest()) for recipe in recipes]
+    whole = [version("xmodal"), SCHEMA, digests, freeze, vary, arms, controls, sorted(said.items())]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:12]
+
+
+def finished(out: Path, question: str | None) -> tuple[Path, dict[str, Any]] | None:
+    """The file and content of the study of this question, if every one of its runs lies in `out` as it says."""
+    for file in sorted((out / STUDIES).glob(f"*/{STUDY}")) if question else ():
+        try:
+            study = json.loads(file.read_text(encoding="utf-8"))
+            if study["schema"] == SCHEMA and study["question"] == question and _stands(study, out):
+                return file, study
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, DamagedError):
+            continue  # the study is made again, and that finds what is wrong
+    return None
+
+
+def _recipes(path: Path, varied: Sequence[Any], overrides: Sequence[str], tiny: bool) -> Iterator[Recipe]:
+    for values in product(*(factor.levels for factor in varied)):
+        asked = [f"{factor.key}={value}" for factor, value in zip(varied, values, strict=True)]
+        yield load_recipe(path, [*overrides, *asked], tiny=tiny)
+
+
+def _stands(study: Mapping[str, Any], out: Path) -> bool:
+    return all(_is(run, out) for arm in study["arms"] for run in arm["tuning"] + arm["report"])
+
+
+def _is(run: Mapping[str, Any], out: Path) -> bool:
+    """Whether a run has ended, and says what the study says of it."""
+    folder = out / run["folder"]
+    result = read_result(folder) if run["folder"] else None
+    if not result or result["status"] not in FINISHED or not (folder / "recipe.lock.yaml").is_file():
+        return False
+    val, test = (({} if result[split] is None else result[split]).get("accuracy") for split in ("val", "test"))
+    here = (f"{result['recipe_digest']}-s{result['seed']}", result["seed"], result["status"], val, result["steps"])
+    there = (folder.name, run["seed"], run["status"], run["val"], run["steps"])
+    return here == there and test == run.get("test", test)
