@@ -68,12 +68,14 @@ def test_a_study_that_is_there_is_found_without_building_anything(
     with monkeypatch.context() as patch:
         patch.setattr(arms, "assemble", lambda *_, **__: pytest.fail("a model was built"))
         assert ablate(*words)[:2] == first[:2]
-    # A run that no longer says what the study says of it is looked at again.
+    # A run that was changed by hand is refused; one that is gone is made again.
     result = next((tmp_path / "runs" / "small").glob("*-s1/result.json"))
     said = json.loads(result.read_text())
     said["test"]["accuracy"] = 0.123
     result.write_text(json.dumps(said))
-    assert '"test": 0.123' in ablate(*words)[1]
+    code, out, err = ablate(*words)
+    assert (code, out) == (3, "")
+    assert "it was changed: its digest is not that of what it says" in err
     result.unlink()
     assert ablate(*words)[:2] == first[:2]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +17,7 @@ RESULT = "result.json"
 SCHEMA = 1
 FINISHED = ("done", "diverged")
 """The statuses of a run that is over."""
-MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes")
+MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes", "digest")
 """The keys of a result that depend on the machine's speed; all others repeat to the bit."""
 
 _STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
@@ -64,11 +66,21 @@ class _Result(BaseModel, extra="allow"):
         return self
 
 
+def sealed(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with a digest of itself, so that a figure changed by hand is not believed."""
+    return {**result, "digest": _digest(result)}
+
+
+def _digest(result: Mapping[str, Any]) -> str:
+    said = {key: value for key, value in result.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def read_result(folder: Path) -> dict[str, Any] | None:
     """`result.json` of a run folder, or None when there is none.
 
     Raises:
-        DamagedError: it is not JSON, or not a result.
+        DamagedError: it is not JSON, not a result, or was changed since the run wrote it.
     """
     file = folder / RESULT
     try:
@@ -76,6 +88,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         if not isinstance(result, dict) or result.get("schema") != SCHEMA:
             raise ValueError(f"it is not a result of schema {SCHEMA}")
         _Result.model_validate(result)
+        if result.get("digest") != _digest(result):
+            raise ValueError("it was changed: its digest is not that of what it says")
     except FileNotFoundError:
         return None
     except ValidationError as error:

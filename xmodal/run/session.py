@@ -27,7 +27,7 @@ from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Sta
 from xmodal.run.folder import LOCK, RunFolder
 from xmodal.run.loop import Job, Loop
 from xmodal.run.optimizer import reached
-from xmodal.run.result import FINISHED, RESULT, SCHEMA
+from xmodal.run.result import FINISHED, RESULT, SCHEMA, sealed
 from xmodal.tasks import build_task
 from xmodal.types import SPLITS, Task
 
@@ -316,7 +316,7 @@ class _Session:
     def _result(self, status: str, **rest: Any) -> dict[str, Any]:
         recipe, state = self.recipe, self.loop.state if self.loop else None
         looks = state.looks if state else []
-        return {
+        said = {
             "schema": SCHEMA,
             "status": status,
             "name": recipe.name,
@@ -335,6 +335,7 @@ class _Session:
             "last_loss": state.last_loss if state else None,
             **rest,
         }
+        return sealed(said)
 
     def fail(self, error: BaseException) -> None:
         """Leaves a result that says why, where the folder can still be written and the run had got under way."""
