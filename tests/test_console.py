@@ -47,3 +47,19 @@ def test_a_wide_terminal_has_one_line_for_a_line(capsys: pytest.CaptureFixture[s
     assert len(shown(200)) == 1 + 2 + 3
     show_rows(("name",), [(Text("[bold]x"),)])
     assert "[bold]x" in capsys.readouterr().out  # what a file says is never markup
+
+
+def test_numbers_stand_at_the_right() -> None:
+    console = Console(width=80, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        show_rows(("a", ">b"), [("x", "1"), ("y", "100")], to=console)
+    assert capture.get().splitlines()[-2:] == ["x    1", "y  100"]
+
+
+@pytest.mark.parametrize("width", range(24, 80))
+def test_columns_with_their_gaps_fit(width: int) -> None:
+    console = Console(width=width, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        show_rows(("a", "b", "c"), [("x" * 8, "word " * 9, "word " * 9)], to=console)
+    assert max(map(len, capture.get().splitlines())) <= width
+    assert capture.get().count("word") == 18

@@ -121,7 +121,7 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         rows = [
             (
                 key,
-                "required" if field.is_required() else str(field.default),
+                "required" if field.is_required() else "null" if field.default is None else str(field.default),
                 " ".join((field.description or "").split()),
             )
             for key, field in options.model_fields.items()

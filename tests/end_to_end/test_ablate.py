@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from xmodal import cli
 from xmodal.recipe.library import shipped
@@ -190,3 +191,15 @@ def test_a_study_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "was there" in done.stderr
+
+
+def test_an_interrupt_at_the_question_ends_with_130(ablate: Ablate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> bool:
+        raise typer.Abort
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(typer, "confirm", interrupted)
+    assert ablate("--freeze", "ffn")[0] == 130
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: False)
+    code, _, err = ablate("--freeze", "ffn")
+    assert (code, err.splitlines()[-1]) == (0, "nothing was run")

@@ -255,6 +255,7 @@ def test_every_shipped_recipe_is_sound_and_says_what_it_is() -> None:
 def test_recipes_are_found_by_path_and_by_name(tmp_path: Path) -> None:
     assert find_recipe("quickstart") == find_recipe("quick-start".replace("-", "")) == shipped()["quickstart"]
     assert find_recipe("bit-xor-fpt") == shipped()["bit_xor_fpt"]
+    assert find_recipe("lu2021-bit-memory-full") == shipped()["lu2021/bit_memory_full"]
     assert find_recipe(str(tmp_path / "x.yaml")) == tmp_path / "x.yaml"
     with pytest.raises(UsageError, match="did you mean 'quickstart'"):
         find_recipe("quickstrt")

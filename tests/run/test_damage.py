@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from stopping import StopAt, spy_on_assembly
 
-from xmodal.errors import DamagedError, MissingError, XmodalError
+from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.heads import score
-from xmodal.recipe import Recipe
+from xmodal.recipe import Recipe, load_recipe
 from xmodal.run import session
 from xmodal.run.checkpoint import load_tensors, save_tensors
 from xmodal.run.events import Event, Started, Stepped
-from xmodal.run.result import comparable, read_result
+from xmodal.run.result import comparable, read_result, sealed
 from xmodal.run.session import Run, train
 
 Small = Callable[..., Recipe]
@@ -245,7 +245,95 @@ def test_a_link_in_the_folder_is_removed_and_not_followed(small: Small, out: Pat
 def test_a_result_edited_by_hand_is_damaged(small: Small, out: Path, edit: dict[str, Any]) -> None:
     folder = train(small(), out=out).folder
     file = folder / "result.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **edit}))
+    said = {**json.loads(file.read_text()), **edit}
+    file.write_text(json.dumps(said))
+    with pytest.raises(DamagedError, match="cannot be read") as caught:
+        read_result(folder)
+    file.write_text(json.dumps(sealed(said)))  # by somebody who knows of the digest
     with pytest.raises(DamagedError) as caught:
         read_result(folder)
+    assert "digest" not in caught.value.why
     assert next(iter(edit)) in caught.value.why
+
+
+OWN = """\
+name: own
+task: {{name: table, path: {data}, column: seq}}
+tokenizer: {{name: sequence}}
+body: {{name: none, width: 8}}
+freeze: none
+head: {{name: mean}}
+train: {{lr: 0.01, steps: 8, eval_every: 4}}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[[int], Recipe]:
+    """A recipe with data of its own, which are those of `kind`."""
+
+    def make(kind: int) -> Recipe:
+        rows = [f"{'AC' if n % 2 else 'CA'}{'AC'[n % (2 + kind) == 0]},{n % 2}" for n in range(60)]
+        (tmp_path / "own.csv").write_text("\n".join(["seq,label", *rows]))
+        (tmp_path / "own.yaml").write_text(OWN.format(data=tmp_path / "own.csv"))
+        return load_recipe(tmp_path / "own.yaml")
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_checkpoint_made_with_other_data_is_refused(own: Callable[[int], Recipe], out: Path, name: str) -> None:
+    other = stopped(own(2), out / "other") / "checkpoint" / f"{name}.safetensors"
+    here = stopped(own(1), out) / "checkpoint" / f"{name}.safetensors"
+    here.write_bytes(other.read_bytes())
+    with pytest.raises(DamagedError) as caught:
+        train(own(1), out=out, resume=True)
+    assert caught.value.where == str(here)
+
+
+def test_a_run_does_not_go_on_with_other_data(own: Callable[[int], Recipe], out: Path) -> None:
+    stopped(own(1), out)
+    with pytest.raises(UsageError, match="the data or the weights have changed since this run") as caught:
+        train(own(2), out=out, resume=True)
+    assert "data.train" in caught.value.why
+    assert caught.value.exit_code == 2
+
+
+def test_a_result_made_with_other_data_is_refused(own: Callable[[int], Recipe], out: Path) -> None:
+    other = train(own(2), out=out / "other").folder / "result.json"
+    here = train(own(1), out=out).folder / "result.json"
+    here.write_bytes(other.read_bytes())
+    with pytest.raises(DamagedError, match="result is of another run") as caught:
+        train(own(1), out=out)
+    assert "data.train" in caught.value.why
+
+
+def test_a_result_without_its_lock_file_is_refused(own: Callable[[int], Recipe], out: Path) -> None:
+    (train(own(1), out=out).folder / "recipe.lock.yaml").unlink()
+    with pytest.raises(DamagedError, match=r"no recipe.lock.yaml beside the result.json"):
+        train(own(2), out=out)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-9])])
+def test_a_best_that_is_lost_is_told_before_training(small: Small, out: Path, damage: Callable[[Path], None]) -> None:
+    best = stopped(small(), out) / "checkpoint" / "best.safetensors"
+    damage(best)
+    events: list[Event] = []
+    with pytest.raises(DamagedError) as caught:
+        train(small(), out=out, resume=True, listeners=[events.append])
+    assert caught.value.where == str(best)
+    assert not events
+
+
+def test_a_ledger_in_another_encoding_costs_no_more_than_the_ledger(small: Small, out: Path) -> None:
+    ledger = stopped(small(), out) / "events.jsonl"
+    ledger.write_bytes(ledger.read_text().replace("\n", " ").encode("utf-16"))
+    assert train(small(), out=out, resume=True).result["status"] == "done"
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(small: Small, out: Path) -> None:
+    with pytest.raises(MissingError):
+        train(small("body.init=run:nowhere"), out=out)
+    with pytest.raises(XmodalError, match="run folder cannot be written") as caught:
+        train(small(), out=out / "o\udcff")
+    assert "no text" in caught.value.why
+    assert not list(out.rglob("*"))

@@ -246,3 +246,17 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
         (tmp_path / f"{split}.fasta").write_bytes(b">d1 a.1.1.1\nAC\xff\n")
     with pytest.raises(DamagedError, match="is not text"):
         homology(tmp_path)
+
+
+def test_labels_that_look_alike_are_refused(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path, train=[("MKV", "1"), ("MKL", "1 "), ("MKA", "2")])
+    with pytest.raises(UsageError, match="has a blank at an end"):
+        homology(folder)
+
+
+def test_a_folder_with_the_name_of_a_file_is_no_file(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path)
+    (folder / "remote_homology.train.csv").unlink()
+    (folder / "remote_homology.train.csv").mkdir()
+    with pytest.raises(MissingError, match="no train file"):
+        homology(folder)

@@ -116,3 +116,10 @@ def test_only_the_training_split_sets_the_scale(folder: Path) -> None:
     for split in ("val", "test"):
         save(folder / split / "cat" / "1.png", 255)
     assert torch.equal(images(folder).split("train").batch(torch.arange(4)).samples, before)
+
+
+def test_a_split_of_another_name_is_said(folder: Path) -> None:
+    (folder / "val").rename(folder / "valid")
+    with pytest.raises(MissingError, match="no PNG or JPEG images") as caught:
+        images(folder)
+    assert "has no val, so its folders are taken for classes" in caught.value.why

@@ -214,3 +214,8 @@ def test_lengths_that_cannot_be_are_refused() -> None:
     with pytest.raises(UsageError, match="were not found") as caught:
         build_task(small(train=5000, longer_than=2, shorter_than=5), 0)  # 4 operators, 100 pairs of digits
     assert "wider range" in caught.value.fix
+
+
+def test_samples_of_other_lengths_are_kept_apart() -> None:
+    longest = [max(map(len, expressions(build_task(small(shorter_than=limit), 0), "train"))) for limit in (40, 60)]
+    assert longest[0] < 40 <= longest[1] < 60

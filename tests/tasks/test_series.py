@@ -106,3 +106,17 @@ def test_a_series_that_is_not_there() -> None:
     with pytest.raises(MissingError) as error:
         SeriesOptions(path="nowhere.csv", columns=["a"], target_column="a").sample()
     assert error.value.exit_code == 3
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_not_blown_up(tmp_path: Path) -> None:
+    steady = {f"b{n}": 0.1 if n < 60 else 0.11 for n in range(100)}
+    assert np.array([0.1] * 60).std() > 0  # what rounding leaves of it
+    seen = whole(series(write(tmp_path, **steady)).split("test"))[0][:, 1]
+    assert seen.abs().max() < 1
+
+
+def test_a_change_that_is_an_edge_falls_to_the_class_above_it(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("date,a,b\n" + "".join(f"d,{n * (n % 3)},0\n" for n in range(100)))
+    task = series(tmp_path / "s.csv", classes=2, horizon=1, window=1)
+    change = np.diff([n * (n % 3) for n in range(60)])
+    assert whole(task.split("train"))[1].tolist() == (change >= np.median(change)).astype(int).tolist()

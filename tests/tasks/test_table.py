@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -107,7 +108,7 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD, {"columns": ["seq"], "column": None}, "t.csv:2: 'ACA' in column 'seq' is not a number"),
         (GOOD, {"columns": ["seq"]}, "either column or columns"),
         (GOOD.replace("y", "x"), {}, "training has 1 classes"),
-        (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' begins or ends with a blank"),
+        (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' has a blank at an end"),
         ("n,label,part\n1e308,x,train\n-1e308,y,train\n", NUMBERS, "t.csv:2: '1e308' in column 'n' is beyond 1e+100"),
         (
             "n,label,part\n0,x,train\n1,y,train\n1,x,val\n1e99,y,test\n",
@@ -146,3 +147,21 @@ def test_a_cell_may_be_as_long_as_a_genome(tmp_path: Path) -> None:
     rows = [f"{'AC' * (longest // 2)},x,train", "C,y,train", "A,x,val", "C,y,test"]
     task = table(write(tmp_path / "t.csv", "\n".join(["seq,label,part", *rows])), column="seq", split="part")
     assert task.sample == Symbols(3, longest, fixed=False)
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_not_blown_up(tmp_path: Path) -> None:
+    rows = ["0.1,x,train", "0.1,y,train"] * 500 + ["0.1,x,val", "0.11,y,test"]
+    assert np.array([0.1] * 1000).std() > 0
+    task = table(write(tmp_path / "t.csv", "\n".join(["n,label,part", *rows])), columns=["n"], split="part")
+    assert float(task.split("test").batch(torch.arange(1)).samples) == pytest.approx(0.01)
+
+
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    task = table(write(tmp_path / "t.csv", "\ufeff" + GOOD), column="seq", split="part")
+    assert task.target == Classes(2)
+
+
+def test_a_quote_in_the_middle_of_a_csv_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="not a CSV file") as caught:
+        table(write(tmp_path / "t.csv", GOOD + '"A"C,x,test\n'), column="seq", split="part")
+    assert caught.value.fix

@@ -230,7 +230,8 @@ CHECKS: tuple[Check, ...] = (
 
 def title(check: Check) -> str:
     """What a check is called on the screen."""
-    return check.__name__.replace("_", " ")
+    words = " ".join((check.__doc__ or "").partition(".")[0].split())
+    return words[:1].lower() + words[1:]
 
 
 def _must(kept: bool, otherwise: str) -> None:

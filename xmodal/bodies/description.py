@@ -50,7 +50,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"no run in {folder}",
             where="body.init",
             why=f"{file} is not there",
-            fix=f"train the recipe with the name {folder.name} first: xmodal train RECIPE",
+            fix=f"make it first: xmodal train {folder.name}",
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         fix = "run it again: xmodal train RECIPE --force"

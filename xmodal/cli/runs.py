@@ -100,8 +100,10 @@ def ablate(
         if dry_run and as_json:
             return console.write(json.dumps(design.preview(), indent=2))
         console.show_preview(design.preview(), result=dry_run)
-        if dry_run or not (yes or not sys.stdin.isatty() or typer.confirm("run it?", default=True, err=True)):
+        if dry_run:
             return None
+        if not yes and sys.stdin.isatty() and not _confirmed():
+            return console.say("nothing was run")
         try:
             stop, listen = Signals(), console.show_progress
             study = run_study(design, out=out, listen=listen, listeners=[stop.follow], stop=stop, question=question)
@@ -118,6 +120,13 @@ def ablate(
     console.say(f"{ran} of {len(runs)} runs were made now; {file}")
     failed = any(run["status"] == "failed" for run in runs)
     raise typer.Exit(1 if failed else 0)
+
+
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("run it?", default=True, err=True)
+    except typer.Abort:
+        raise typer.Exit(130) from None
 
 
 @app.command()

@@ -42,7 +42,17 @@ class _Stream:
         """Every write is whole."""
 
 
-out = Console(file=cast(IO[str], _Stream("stdout")), highlight=False, soft_wrap=False)
+WIDEST = 1000
+"""Columns of output that no terminal shows, so that there a row stays a line."""
+
+
+def _columns() -> int | None:
+    """What rich must be told: nothing where a terminal or `COLUMNS` says how wide it is."""
+    shown = sys.stdout is not None and sys.stdout.isatty()
+    return None if shown or "COLUMNS" in os.environ else WIDEST
+
+
+out = Console(file=cast(IO[str], _Stream("stdout")), width=_columns(), highlight=False, soft_wrap=False)
 err = Console(file=cast(IO[str], _Stream("stderr")), highlight=False)
 
 

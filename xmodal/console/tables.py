@@ -43,7 +43,7 @@ def show_rows(
     words[1:] = [min(width, LONGEST) for width in words[1:]]
     if sum(words) > room:
         return _show_blocks(names, cells, to)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(show_header=any(names), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column, name, width in zip(columns, names, _shared(words, lines, room), strict=True):
         table.add_column(name, justify="right" if column.startswith(">") else "left", width=width, overflow="fold")
     for row in cells:
@@ -72,6 +72,7 @@ def _show_blocks(names: Sequence[str], rows: Sequence[Sequence[Text]], to: Conso
         for name, cell in zip(names, row, strict=True):
             if cell.plain:
                 to.print(Text(f"{name}: " if name else "").append(Text(", ").join(cell.split())), overflow="fold")
+    to.print()
 
 
 def show_plan(plan: Mapping[str, Any], title: str) -> None:

@@ -28,8 +28,9 @@ def find_recipe(asked: str) -> Path:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     known = shipped()
-    if name in known:
-        return known[name]
+    # A recipe is called by its file or by the name it gives itself: lu2021/mnist_fpt, or lu2021-mnist-fpt.
+    if found := next((path for word, path in known.items() if name in (word, word.replace("/", "_"))), None):
+        return found
     raise UsageError(
         f"no recipe '{asked}'{did_you_mean(name, known)}",
         why="it is neither a file nor a recipe that ships with xmodal",

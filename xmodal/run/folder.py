@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,25 @@ class RunFolder:
         """
         result = read_result(self.path)
         if result and (it := (result["recipe_digest"], result["seed"])) != (self.digest, self._recipe.seed):
-            why = (
+            raise self._foreign(
                 f"it is of recipe {it[0]} and seed {it[1]}, and this folder is of {self.digest} and {self._recipe.seed}"
             )
-            fix = "put back the run's own, or run it again: xmodal train RECIPE --force"
-            raise DamagedError("the result is of another run", where=str(self.path / RESULT), why=why, fix=fix)
         return result
+
+    def refuse_other(self, result: Mapping[str, Any], held: Lock) -> None:
+        """Checks that a finished result was made with the bytes that the lock file names.
+
+        Raises:
+            DamagedError: it was not.
+        """
+        said = {key: value for key, value in result["digests"].items() if key != "frozen"}
+        if said != held.digests:
+            different = [key for key in {**said, **held.digests} if said.get(key) != held.digests.get(key)]
+            raise self._foreign(f"{', '.join(different)} are not those of {LOCK}")
+
+    def _foreign(self, why: str) -> DamagedError:
+        fix = "put back the run's own, or run it again: xmodal train RECIPE --force"
+        return DamagedError("the result is of another run", where=str(self.path / RESULT), why=why, fix=fix)
 
     def can_resume(self) -> bool:
         """Whether there is a checkpoint to go on from."""
@@ -60,13 +73,15 @@ class RunFolder:
     def claimed(self) -> Iterator[None]:
         """Holds the folder for this process, so that two never write into one run."""
         try:
+            str(self.path).encode()  # it is written into files, as text
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path / ".claim", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
+            why = "its name is no text" if isinstance(error, ValueError) else error.strerror or str(error)
             raise XmodalError(
                 "the run folder cannot be written",
-                where=str(self.path),
-                why=error.strerror or str(error),
+                where=str(self.path).encode(errors="replace").decode(),
+                why=why,
                 fix="choose another folder with --out",
             ) from None
         try:
@@ -82,7 +97,16 @@ class RunFolder:
                 _remove(part)  # left by a process that was killed while it wrote
             yield
         finally:
+            self._leave_nothing_empty()
             os.close(handle)
+
+    def _leave_nothing_empty(self) -> None:
+        """A run that could not begin, for want of data or weights, leaves no folder."""
+        if [child.name for child in self.path.iterdir()] == [".claim"]:
+            with suppress(OSError):
+                (self.path / ".claim").unlink()
+                self.path.rmdir()
+                self.path.parent.rmdir()
 
     def lock(self) -> Lock | None:
         """What the lock file in this folder holds, or None when there is none.
@@ -134,9 +158,10 @@ class RunFolder:
                 event = json.loads(line)
                 if event["step"] > step or event["event"] in ("stopped", "ended"):
                     break
+                text = line.decode()
             except (ValueError, TypeError, KeyError, RecursionError):
                 break
-            kept.append(line.decode() + "\n")
+            kept.append(text + "\n")
         write_whole(self.path / EVENTS, "".join(kept).encode())
 
     def listen(self, event: Event) -> None:

@@ -141,6 +141,8 @@ class Loop:
         self._load_parameters(tensors, file)
         optimizers.restore_state(self.optimizer, self.job.trainable, tensors)
         self._settle_best()
+        if self.state.best:
+            self._load_best()  # before hours are spent on a run that could not end
         self._began = perf_counter() - self.state.seconds
 
     def elapsed(self) -> float:
@@ -149,11 +151,7 @@ class Loop:
 
     def load_best(self) -> None:
         """Gives the model its best parameters, as validation chose them."""
-        file = self.job.folder / BEST
-        tensors, state = self._load(file)
-        if state != {"step": self.state.best_step}:
-            raise damaged(file, f"it is of {state}, and the best step was {self.state.best_step}")
-        self._load_parameters(tensors, file)
+        self._load_parameters(self._load_best(), self.job.folder / BEST)
 
     def events(self) -> Iterator[Event]:
         """Trains until the end, divergence or a signal, looking at validation as it goes."""
@@ -260,6 +258,13 @@ class Loop:
         if (run := state.pop("run", None)) != self.job.identity:
             raise damaged(file, f"it is of the run {run}, and this one is {self.job.identity}")
         return tensors, state
+
+    def _load_best(self) -> dict[str, Tensor]:
+        file = self.job.folder / BEST
+        tensors, state = self._load(file)
+        if state != {"step": self.state.best_step}:
+            raise damaged(file, f"it is of {state}, and the best step was {self.state.best_step}")
+        return tensors
 
     def _load_parameters(self, tensors: dict[str, Tensor], file: Path) -> None:
         with torch.no_grad():

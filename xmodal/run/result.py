@@ -57,10 +57,13 @@ class _Result(BaseModel, extra="allow"):
     test: _Scores | None
     val: _Scores | None
     seconds: float | None = None
+    digests: dict[str, str] = Field(default_factory=dict)
     coverage: dict[str, dict[str, _Count]] | None = None
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
+        if self.status in FINISHED and not self.digests:
+            raise ValueError("it lacks digests")
         if lacking := [split for split, counts in (self.coverage or {}).items() if "samples" not in counts]:
             raise ValueError(f"coverage of {', '.join(lacking)} lacks samples")
         return self

@@ -78,10 +78,17 @@ def train(
     folder = RunFolder(out, recipe)
     with folder.claimed():
         held, before = (None, None) if force else (folder.lock(), folder.result())
-        if before and before["status"] in FINISHED:
-            if held:
-                compare(recipe, held.versions, held.digests)
-                _refuse_other_data(recipe, held, folder)
+        if (before or folder.can_resume()) and not held and not force:
+            raise DamagedError(
+                f"no {LOCK} beside the {RESULT if before else 'checkpoint'}",
+                where=str(folder.path),
+                why="without it nothing says which bytes this run was started with",
+                fix="put it back, or start again with --force",
+            )
+        if held and before and before["status"] in FINISHED:
+            compare(recipe, held.versions, held.digests)
+            folder.refuse_other(before, held)
+            _refuse_other_data(recipe, held, folder)
             return Run(folder.path, before, ran=False)
         if folder.can_resume() and not (resume or force):
             raise UsageError(
@@ -89,13 +96,6 @@ def train(
                 where=str(folder.path),
                 why=f"its last status is {before['status'] if before else 'killed'}",
                 fix="go on with --resume, or start again with --force",
-            )
-        if folder.can_resume() and not held and not force:
-            raise DamagedError(
-                f"no {LOCK} beside the checkpoint",
-                where=str(folder.path),
-                why="without it nothing says which bytes this run was started with",
-                fix="start again with --force",
             )
         going_on = held if not recipe.lock else None
         if going_on:
@@ -256,7 +256,7 @@ class _Session:
             device=device,
             arithmetic=arithmetic,
             folder=self.folder.checkpoints,
-            identity={"recipe": self.folder.digest, "seed": recipe.seed, "frozen": frozen},
+            identity={"recipe": self.folder.digest, "seed": recipe.seed, **self.digests, "frozen": frozen},
             stop=self.stop,
             guard=guard,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, existing, numbers_of, unseen
+from xmodal.tasks.labels import at_least_two, classes_of, existing, numbers_of, refuse_unclear, unseen
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.records import read_records
@@ -98,6 +98,7 @@ class RemoteHomologyOptions(TaskOptions):
                 raise UsageError(f"{strange[0]!r} is no letter of a protein", where=place)
             if not sequence or not label:
                 raise UsageError(f"the {'label' if sequence else 'sequence'} is empty", where=place)
+        refuse_unclear([label for _, label, _ in found], [place for _, _, place in found])
         return found
 
     def file(self, split: SplitName) -> Path:
@@ -105,7 +106,11 @@ class RemoteHomologyOptions(TaskOptions):
         folder = existing(self.path, "folder of remote homology")
         if not folder.is_dir():
             raise UsageError(f"{folder.name} is not a folder", where=str(folder), fix="give the folder of the files")
-        files = {file: set(re.split(r"[^a-z]+", file.stem.lower())) for file in sorted(folder.iterdir())}
+        files = {
+            file: set(re.split(r"[^a-z]+", file.stem.lower()))
+            for file in sorted(folder.iterdir())
+            if file.is_file() or file.suffix == ".lmdb"
+        }
         files = {file: words for file, words in files.items() if words & _WORDS[split]}
         here = [file for file in files if file.suffix in {".csv", ".json", ".lmdb", *_FASTA}]
         if split == "test":
@@ -161,8 +166,9 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
 def _json(file: Path) -> Iterator[tuple[str, object]]:
     try:
         records = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{file.name} is not JSON", where=str(file), why=str(error)) from None
+    except (ValueError, RecursionError, OSError) as error:
+        fix = "get the file again, or mend it there"
+        raise DamagedError(f"{file.name} is not JSON", where=str(file), why=str(error), fix=fix) from None
     if not isinstance(records, list):
         raise UsageError(f"{file.name} is not a list of proteins", where=str(file))
     for number, record in enumerate(records, start=1):
@@ -174,7 +180,7 @@ def _labelled(record: object, level: str, place: str) -> tuple[str, str, str]:
     sequence, label = found.get("primary"), found.get(f"{level}_label")
     if sequence is None or label is None:
         raise UsageError(f"the record lacks primary or {level}_label", where=place)
-    if not isinstance(sequence, str) or not isinstance(label, int | str):
+    if not isinstance(sequence, str) or not isinstance(label, int | str) or isinstance(label, bool):
         wrong = f"{level}_label is no number or text" if isinstance(sequence, str) else "primary is no text"
         raise UsageError(f"the record's {wrong}", where=place)
     return sequence, str(label), place
@@ -184,7 +190,7 @@ def _fasta(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
     label, place, lines = "", "", list[str]()
     try:
         text = file.read_text(encoding="utf-8")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise DamagedError(
             f"{file.name} is not text", where=str(file), why=str(error), fix="save it as UTF-8"
         ) from None

@@ -80,7 +80,11 @@ class ImagesOptions(TaskOptions):
                 raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
         found = [file for file in found if file.suffix.lower() in _SUFFIXES]
         if not found:
-            raise MissingError("no PNG or JPEG images", where=str(root), why="a class is a folder of images")
+            lacking = [name for name in SPLITS if not (outer / name).is_dir()]
+            half = f"{root} has no {' and no '.join(lacking)}, so its folders are taken for classes"
+            why = half if 0 < len(lacking) < len(SPLITS) else "a class is a folder of images"
+            fix = f"give {' '.join(SPLITS)}, each with a folder for every class, or the folders of classes alone"
+            raise MissingError("no PNG or JPEG images", where=str(root), why=why, fix=fix)
         return found
 
     def _root(self, split: SplitName) -> Path:

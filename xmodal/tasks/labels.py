@@ -20,6 +20,19 @@ def classes_of(labels: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def refuse_unclear(labels: Sequence[str], places: Sequence[str]) -> None:
+    """Checks that labels which look alike are alike.
+
+    Raises:
+        UsageError: one begins or ends with a blank, or has a character that does not print.
+    """
+    for label, place in zip(labels, places, strict=True):
+        if label != label.strip() or not label.isprintable():
+            why = "it would be a class of its own, beside one that looks the same"
+            what = f"the label {label!r} has a blank at an end, or a character that does not print"
+            raise UsageError(what, where=place, why=why, fix="take that character out")
+
+
 def unseen(labels: Sequence[str], classes: Sequence[str]) -> list[str]:
     """Labels that are none of the classes, each once, in the order of `classes_of`."""
     return classes_of(sorted(set(labels) - set(classes)))
@@ -42,6 +55,14 @@ def numbers_of(labels: Sequence[str], classes: Sequence[str], *, where: str, fix
         )
     index = {label: number for number, label in enumerate(classes)}
     return np.array([index[label] for label in labels], dtype=np.int64)
+
+
+def deviation_of(values: np.ndarray, axis: int) -> np.ndarray:
+    """Standard deviations along `axis`; 1 where it is no more than the rounding of equal numbers."""
+    import numpy as np
+
+    deviation, size = values.std(axis=axis), np.abs(values).max(axis=axis)
+    return np.where(deviation > 1e-12 * size, deviation, 1)
 
 
 def standardised(standard: np.ndarray, columns: Sequence[str], axis: int, where: str) -> np.ndarray:

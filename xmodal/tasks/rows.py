@@ -39,7 +39,9 @@ class Rows:
         """Where the column stands. Raises as `column`."""
         if name not in self.columns:
             where = self.places[0].rpartition(":")[0] if self.places else ""
-            raise UsageError(f"no column '{name}'", where=where, why=f"there are {', '.join(self.columns)}")
+            raise UsageError(
+                f"no column '{name}'", where=where, why=f"there are {', '.join(self.columns)}", fix="name one of these"
+            )
         return self.columns.index(name)
 
 
@@ -56,7 +58,12 @@ def read_rows(file: Path) -> Rows:
     elif file.suffix == ".csv":
         rows = _csv(file)
     else:
-        raise UsageError(f"{file.name} is neither CSV nor Parquet", where=str(file), why="it is told by its ending")
+        raise UsageError(
+            f"{file.name or file} is neither CSV nor Parquet",
+            where=str(file),
+            why="it is told by its ending",
+            fix="name a file that ends in .csv or .parquet",
+        )
     if not rows.cells:
         raise UsageError(f"{file.name} has no rows", where=str(file))
     return rows
@@ -79,8 +86,9 @@ def _csv(file: Path) -> Rows:
                     raise UsageError(f"the row has {len(row)} cells", where=place, why=why, fix="mend or remove it")
                 cells.append(row)
                 places.append(place)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DamagedError(f"{file.name} is not a CSV file", where=str(file), why=str(error)) from None
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        fix = "save it again as CSV, in UTF-8"
+        raise DamagedError(f"{file.name} is not a CSV file", where=str(file), why=str(error), fix=fix) from None
     return Rows(columns, cells, places)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import each_once, existing, standardised
+from xmodal.tasks.labels import deviation_of, each_once, existing, standardised
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import read_rows
 from xmodal.tasks.table import number
@@ -87,8 +87,7 @@ def build(options: SeriesOptions, seed: int) -> Task:
     }
     edges = np.quantile(cut["train"][1], np.arange(1, options.classes) / options.classes)
     trained = values[:-1, : ends[0]]
-    mean, deviation = trained.mean(axis=1)[:, None], trained.std(axis=1)[:, None]
-    deviation = np.where(deviation > 0, deviation, 1)
+    mean, deviation = trained.mean(axis=1)[:, None], deviation_of(trained, 1)[:, None]
     labels: dict[SplitName, np.ndarray] = {
         name: np.searchsorted(edges, change, side="right").astype(np.int64) for name, (_, change) in cut.items()
     }

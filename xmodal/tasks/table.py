@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, numbers_of, standardised
+from xmodal.tasks.labels import (
+    at_least_two,
+    classes_of,
+    deviation_of,
+    each_once,
+    existing,
+    numbers_of,
+    refuse_unclear,
+    standardised,
+)
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import SUFFIXES, Rows, read_rows
@@ -162,7 +171,7 @@ def build(options: TableOptions, seed: int) -> Task:
     letters = options.letters() if isinstance(sample, Symbols) else ""
     for name, rows in tables.items():
         _refuse_empty(rows, [options.label, *(options.columns or [options.column or ""])])
-        _refuse_blanks(rows, options.label)
+        refuse_unclear(rows.column(options.label), rows.places)
         if not isinstance(sample, Symbols):
             arrays[name] = np.array(_numbers(rows, options.columns or []))[:, None]
         else:
@@ -175,8 +184,7 @@ def build(options: TableOptions, seed: int) -> Task:
         if isinstance(sample, Symbols):
             splits[name] = Ragged(array, labels[name])
         else:
-            mean, deviation = arrays["train"].mean(axis=0), arrays["train"].std(axis=0)
-            standard = (array - mean) / np.where(deviation > 0, deviation, 1)
+            standard = (array - arrays["train"].mean(axis=0)) / deviation_of(arrays["train"], 0)
             numbers = standardised(standard, options.columns or [], 2, f"{options.path} ({name})")
             splits[name] = Stacked(numbers, labels[name])
     return HeldTask(options, seed, splits, labels, coverage)
@@ -193,13 +201,6 @@ def _refuse_empty(rows: Rows, columns: list[str]) -> None:
                 raise UsageError(
                     f"the cell in column '{column}' is empty", where=place, fix="fill it, or remove the row"
                 )
-
-
-def _refuse_blanks(rows: Rows, column: str) -> None:
-    """A label with a blank at its end looks like the one without, and would be a class of its own."""
-    for word, place in zip(rows.column(column), rows.places, strict=True):
-        if word != word.strip():
-            raise UsageError(f"the label '{word}' begins or ends with a blank", where=place, fix="take the blank out")
 
 
 def _numbers(rows: Rows, columns: list[str]) -> list[list[float]]:
@@ -220,7 +221,8 @@ def number(word: str, column: str, place: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"'{word}' in column '{column}' is not a number", where=place)
+        fix = "write it as 1.5 or 2e-3, or take the row out"
+        raise UsageError(f"'{word}' in column '{column}' is not a number", where=place, fix=fix)
     if abs(value) > LARGEST:
         why = "means and deviations of such numbers cannot be computed"
         raise UsageError(f"'{word}' in column '{column}' is beyond {LARGEST:g}", where=place, why=why, fix="mend it")
