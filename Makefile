@@ -47,7 +47,7 @@ demo: $(READY)
 	$(call say,a frozen pretrained body)
 	$(XMODAL) train quickstart --resume
 	$(call say,its random twin - as many steps)
-	$(XMODAL) train quickstart -o body.init=random -o name=quickstart-random --resume
+	$(XMODAL) train quickstart_random --resume
 	$(call say,side by side)
 	$(XMODAL) report runs/quickstart runs/quickstart-random
 

@@ -337,3 +337,12 @@ def test_a_run_that_cannot_begin_leaves_no_folder(small: Small, out: Path) -> No
         train(small(), out=out / "o\udcff")
     assert "no text" in caught.value.why
     assert not list(out.rglob("*"))
+
+
+def test_a_checkpoint_says_which_run_it_is_of(own: Callable[[int], Recipe], out: Path) -> None:
+    run = train(own(1), out=out)
+    digests = run.result["digests"]
+    assert {"body", "data.train", "data.val", "data.test", "frozen"} == digests.keys()
+    for name in ("last", "best"):
+        said = load_tensors(run.folder / "checkpoint" / f"{name}.safetensors")[1]["run"]
+        assert said == {"recipe": run.result["recipe_digest"], "seed": 0, **digests}

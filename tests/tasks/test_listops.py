@@ -177,6 +177,15 @@ def test_lras_files_take_the_place_of_the_generator(tmp_path: Path) -> None:
     assert task.split("test").batch(torch.arange(2)).targets.tolist() == [9, 8]
 
 
+@pytest.mark.parametrize(("header", "line"), [("Source\tTarget\n", 3), ("", 2)])
+def test_a_long_sample_of_a_file_is_named_by_its_line(tmp_path: Path, header: str, line: int) -> None:
+    write(tmp_path)
+    (tmp_path / "basic_train.tsv").write_text(header + "3\t3\n[SM 5 6 7 ]\t8\n")
+    with pytest.raises(UsageError) as caught:
+        build_task(small(path=str(tmp_path), max_length=4), 0)
+    assert f"{tmp_path / 'basic_train.tsv'}:{line}" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

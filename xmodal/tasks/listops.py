@@ -100,7 +100,7 @@ def build(options: ListOpsOptions, seed: int) -> Task:
         )
         starts = np.concatenate([[0], ends[:-1]])
         where = f"{given / _FILES[split]}:" if given else f"task, split {split}, sample "
-        first = 2 if given else 0  # a file has a header
+        first = 1 + _has_header(given / _FILES[split]) if given else 0
         names = [f"{where}{number}" for number in range(first, first + len(ends))]
         kept, counts = fit((ends - starts).tolist(), most, options.too_long, names)
         pieces = [tokens[starts[index] : min(int(ends[index]), int(starts[index]) + most)] for index in kept]
@@ -167,12 +167,18 @@ def _read_once(folder: Path) -> Path:
     return sources.install("data", name, fill)
 
 
+def _has_header(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        return stream.readline().split("\t")[0].strip() == "Source"
+
+
 def _lines(file: Path) -> Iterator[tuple[np.ndarray, int]]:
     from xmodal.tasks.expressions import encode, evaluate
 
+    header = _has_header(file)
     with file.open(encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
-            if number == 1 and line.split("\t")[0].strip() == "Source":
+            if number == 1 and header:
                 continue
             try:
                 source, tab, target = line.rstrip("\r\n").partition("\t")
