@@ -63,3 +63,15 @@ def test_columns_with_their_gaps_fit(width: int) -> None:
         show_rows(("a", "b", "c"), [("x" * 8, "word " * 9, "word " * 9)], to=console)
     assert max(map(len, capture.get().splitlines())) <= width
     assert capture.get().count("word") == 18
+
+
+@pytest.mark.parametrize("columns", ["60", "120", None, "80"])
+def test_off_a_terminal_a_row_is_a_line_unless_a_width_is_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    show_rows(("name", "what"), [("x", "word " * 40)])
+    width = max(map(len, capsys.readouterr().out.splitlines()))
+    assert width > 190 if columns is None else width <= int(columns)

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import IO, Any, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from xmodal.errors import RecipeError, XmodalError
@@ -46,13 +46,17 @@ WIDEST = 1000
 """Columns of output that no terminal shows, so that there a row stays a line."""
 
 
-def _columns() -> int | None:
-    """What rich must be told: nothing where a terminal or `COLUMNS` says how wide it is."""
-    shown = sys.stdout is not None and sys.stdout.isatty()
-    return None if shown or "COLUMNS" in os.environ else WIDEST
+class _Output(Console):
+    """As wide as a terminal or `COLUMNS` says; elsewhere there is no width."""
+
+    @property
+    def size(self) -> ConsoleDimensions:  # type: ignore[override]  # nobody sets it
+        size = super().size
+        said = sys.stdout.isatty() or "COLUMNS" in os.environ
+        return size if said else ConsoleDimensions(WIDEST, size.height)
 
 
-out = Console(file=cast(IO[str], _Stream("stdout")), width=_columns(), highlight=False, soft_wrap=False)
+out = _Output(file=cast(IO[str], _Stream("stdout")), highlight=False, soft_wrap=False)
 err = Console(file=cast(IO[str], _Stream("stderr")), highlight=False)
 
 
