@@ -174,9 +174,10 @@ BODY_OF_OTHER_INITS = {"route", "origin", "licence", "cautions", "changed", "sta
 def test_the_reference_has_every_key_of_a_study(tmp_path: Path) -> None:
     from xmodal.study.arms import make_arms
     from xmodal.study.design import make_design
+    from xmodal.study.factors import Asked
     from xmodal.study.study import run_study
 
-    arms = make_arms(shipped()["quickstart"], freeze=["ffn", "attn"], tiny=True)
+    arms = make_arms(Asked(shipped()["quickstart"], freeze=["ffn", "attn"], tiny=True))
     study = run_study(make_design(arms, lr="1e-3:1e-2:3", seeds="1"), out=tmp_path).result
     text = sections(page("reference/study.md"), 2)["study.json"]
     tables = sections(page("reference/study.md"), 3)

@@ -15,6 +15,7 @@ import typer
 
 from xmodal import cli
 from xmodal.recipe.library import shipped
+from xmodal.study.factors import Asked
 
 SMALL = """\
 extends: {parent}
@@ -87,12 +88,14 @@ def test_a_study_that_is_there_is_found_without_building_anything(
 def test_another_question_is_another_study(ablate: Ablate, tmp_path: Path, words: tuple[str, ...]) -> None:
     from xmodal.study.finished import question_of
 
-    asked = {"freeze": ["ffn"], "overrides": (), "controls": "", "margin": 0.01, "seeds": "3"}
+    asked = {"freeze": ["ffn"], "overrides": (), "controls": ""}
+    judged = {"margin": 0.01, "seeds": "3"}
     named = {"-o": "overrides", "--margin": "margin", "--seeds": "seeds", "--controls": "controls"}[words[0]]
     value = {"overrides": (words[1],), "margin": 0.02}.get(named, words[1])
     recipe = tmp_path / "small.yaml"
-    assert question_of(recipe, **asked) == question_of(recipe, **asked)
-    assert question_of(recipe, **asked) != question_of(recipe, **{**asked, named: value})
+    other = ({**asked, named: value}, judged) if named in asked else (asked, {**judged, named: value})
+    assert question_of(Asked(recipe, **asked), **judged) == question_of(Asked(recipe, **asked), **judged)
+    assert question_of(Asked(recipe, **asked), **judged) != question_of(Asked(recipe, **other[0]), **other[1])
 
 
 def test_a_study_of_own_data_has_no_question(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_a_study_of_own_data_has_no_question(tmp_path: Path) -> None:
         "tokenizer: {name: patch, size: 1}\nbody: {name: none, width: 8}\nfreeze: none\nhead: {name: mean}\n"
         "train: {lr: 0.01, steps: 2, eval_every: 1}\n"
     )
-    assert question_of(recipe, vary=["train.batch_size=2,4"]) is None
+    assert question_of(Asked(recipe, vary=["train.batch_size=2,4"])) is None
 
 
 def test_a_study_killed_three_times_ends_with_the_same_table(tmp_path: Path) -> None:

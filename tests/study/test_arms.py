@@ -12,13 +12,14 @@ from xmodal.assemble import assemble
 from xmodal.errors import RecipeError, SpecError, UsageError
 from xmodal.recipe.library import shipped
 from xmodal.study.arms import Arm, Arms, enforce, make_arms, undeclared
+from xmodal.study.factors import Asked
 
 RECIPE = shipped()["bit_xor_random"]
 SMALL = ('body.layers="0:2"', "train.steps=8")
 
 
 def arms(**said: Any) -> Arms:
-    return make_arms(RECIPE, overrides=SMALL, **said)
+    return make_arms(Asked(RECIPE, overrides=SMALL, **said))
 
 
 def test_a_term_is_frozen_or_trained() -> None:
@@ -46,9 +47,9 @@ def test_terms_and_factors_make_the_full_factorial() -> None:
 
 
 def test_a_term_is_laid_over_the_recipes_own_spec() -> None:
-    made = make_arms(RECIPE, freeze=["attn"], overrides=[*SMALL, "freeze=body - attn[0]"])
+    made = make_arms(Asked(RECIPE, freeze=["attn"], overrides=[*SMALL, "freeze=body - attn[0]"]))
     assert [arm.spec for arm in made.arms] == ["body - attn[0] - attn", "body - attn[0] + attn"]
-    nothing = make_arms(RECIPE, freeze=["ffn"], overrides=[*SMALL, "freeze=none"])
+    nothing = make_arms(Asked(RECIPE, freeze=["ffn"], overrides=[*SMALL, "freeze=none"]))
     assert [arm.spec for arm in nothing.arms] == ["none", "ffn"]
 
 
@@ -105,7 +106,7 @@ def test_a_lock_file_is_refused(tmp_path: Path) -> None:
     lock = "lock: {versions: {torch: '2'}, digests: {}, threads: 1}"
     (tmp_path / "r.yaml").write_text(f"extends: {RECIPE}\n{lock}\n")
     with pytest.raises(UsageError, match="one run with one seed"):
-        make_arms(tmp_path / "r.yaml", freeze=["ffn"])
+        make_arms(Asked(tmp_path / "r.yaml", freeze=["ffn"]))
 
 
 # Undeclared differences
@@ -129,7 +130,7 @@ def test_an_undeclared_difference_is_an_error() -> None:
 
 def test_another_component_may_have_other_keys_but_no_other_values() -> None:
     one, two = (
-        make_arms(RECIPE, overrides=[*SMALL, *more], arms=["x: none"]).control.recipe
+        make_arms(Asked(RECIPE, overrides=[*SMALL, *more], arms=["x: none"])).control.recipe
         for more in ((), ("body.name=gpt2", "body.dropout=0.1"))
     )
     assert undeclared(one, two) == ["body.name", "body.dropout"]
@@ -147,7 +148,7 @@ STANDARD = ["random", "statistics", "permuted", "no body", "one attention", "one
     ("recipe", "left_out"), [("bit_xor_fpt", []), ("bit_xor_random", ["random"]), ("bit_xor_one_block", STANDARD[:3])]
 )
 def test_the_standard_controls_differ_in_the_body_alone(recipe: str, left_out: list[str]) -> None:
-    made = make_arms(shipped()[recipe], controls="std")
+    made = make_arms(Asked(shipped()[recipe], controls="std"))
     gone = [*left_out, *(["one block"] if recipe == "bit_xor_one_block" else [])]
     assert [arm.name for arm in made.arms] == ["recipe", *(name for name in STANDARD if name not in gone)]
     for arm in made.arms[1:]:
@@ -158,7 +159,7 @@ def test_the_standard_controls_differ_in_the_body_alone(recipe: str, left_out: l
 
 
 def test_a_control_that_stands_in_sees_what_the_body_sees() -> None:
-    made = make_arms(shipped()["bit_xor_smollm2"], controls="std")
+    made = make_arms(Asked(shipped()["bit_xor_smollm2"], controls="std"))
     masks = {arm.name: arm.recipe.body.anatomy().causal for arm in made.arms if arm.name != "no body"}
     assert set(masks.values()) == {True}
 

@@ -8,12 +8,13 @@ from xmodal.errors import UsageError
 from xmodal.recipe.library import shipped
 from xmodal.study.arms import Arms, make_arms
 from xmodal.study.design import extended, make_design, rates_of, seeds_of
+from xmodal.study.factors import Asked
 from xmodal.study.sweep import Choice, choose
 
 
 @pytest.fixture(scope="module")
 def arms() -> Arms:
-    return make_arms(shipped()["bit_xor_random"], freeze=["ffn"], overrides=['body.layers="0:1"', "seed=7"])
+    return make_arms(Asked(shipped()["bit_xor_random"], freeze=["ffn"], overrides=['body.layers="0:1"', "seed=7"]))
 
 
 def test_the_defaults_are_the_protocol(arms: Arms) -> None:

@@ -15,6 +15,7 @@ from xmodal.recipe.library import shipped
 from xmodal.run import session
 from xmodal.study.arms import Arm, Arms, make_arms
 from xmodal.study.design import Design, make_design
+from xmodal.study.factors import Asked
 from xmodal.study.result import Outcome, summary
 from xmodal.study.study import Interrupted, Progress, run_study
 from xmodal.study.sweep import Choice
@@ -23,7 +24,7 @@ SMALL = ("train.steps=4", "train.eval_every=2", "threads=1")
 
 
 def small(**said: Any) -> Arms:
-    return make_arms(shipped()["bit_xor_fpt"], overrides=SMALL, tiny=True, **said)
+    return make_arms(Asked(shipped()["bit_xor_fpt"], overrides=SMALL, tiny=True, **said))
 
 
 @pytest.fixture(scope="module")

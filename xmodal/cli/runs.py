@@ -76,19 +76,12 @@ def ablate(
 ) -> None:
     """Settle a question: arms over seeds, every one at its own best rate, paired differences and a verdict."""
     from xmodal import console
+    from xmodal.study.factors import Asked
     from xmodal.study.finished import finished, question_of
 
-    path = find(recipe)
-    asked: dict[str, Any] = {
-        "freeze": freeze or (),
-        "vary": vary or (),
-        "arms": arm or (),
-        "controls": controls,
-        "overrides": override or (),
-        "tiny": tiny,
-    }
+    asked = Asked(find(recipe), freeze or (), vary or (), arm or (), controls, override or (), tiny)
     judged: dict[str, Any] = {"lr": lr, "seeds": seeds, "tuning": tuning_seeds, "margin": margin}
-    question = question_of(path, **asked, **judged)
+    question = question_of(asked, **judged)
     ran, made = 0, None if dry_run else finished(out, question)
     if made is None:
         from xmodal.run.signals import Signals
@@ -96,7 +89,7 @@ def ablate(
         from xmodal.study.design import make_design
         from xmodal.study.study import Interrupted, run_study
 
-        design = make_design(make_arms(path, **asked), **judged)
+        design = make_design(make_arms(asked), **judged)
         if dry_run and as_json:
             return console.write(json.dumps(design.preview(), indent=2))
         console.show_preview(design.preview(), result=dry_run)

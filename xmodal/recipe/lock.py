@@ -8,6 +8,8 @@ from xmodal.errors import XmodalError
 from xmodal.recipe.schema import Lock, Recipe
 from xmodal.recipe.source import dump
 
+LOCK = "recipe.lock.yaml"
+"""Name of the file in a run folder."""
 HEADER = """\
 # Written by xmodal. It is a recipe: xmodal train THIS_FILE runs the same experiment again, and refuses other bytes.
 """

@@ -13,14 +13,14 @@ from typing import Any
 
 from xmodal.errors import DamagedError, RecipeError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.lock import write_lock
+from xmodal.recipe.lock import LOCK, write_lock
 from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import unwritten, write_json, write_whole
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
 from xmodal.run.result import RESULT, read_result
 
-LOCK, EVENTS = "recipe.lock.yaml", "events.jsonl"
+EVENTS = "events.jsonl"
 
 
 class RunFolder:

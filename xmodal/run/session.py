@@ -20,11 +20,11 @@ from xmodal.bodies.weights import digest
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
-from xmodal.recipe.lock import compare, other_bytes
+from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
 from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
-from xmodal.run.folder import LOCK, RunFolder
+from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Job, Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, sealed

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from pathlib import Path
 from typing import Any
 
 from xmodal import freeze as specs
@@ -15,7 +14,7 @@ from xmodal.freeze import Plan, Spec
 from xmodal.freeze.terms import Sign, Term
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.study.controls import KEYS, controls_of
-from xmodal.study.factors import FROZEN, TRAINED, Factor, by_hand, factors_of
+from xmodal.study.factors import FROZEN, TRAINED, Asked, Factor, by_hand
 
 CONTROL = "recipe"
 """Name of the arm that is the recipe as it stands, where every other arm is made by hand."""
@@ -31,6 +30,7 @@ class Arm:
         recipe: with every key resolved; the study sets its rate and its seed.
         trainable: number of parameters that train.
         total: number of all parameters.
+        frozen: sites of the parameters that are frozen.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Arm:
     recipe: Recipe
     trainable: int
     total: int
+    frozen: frozenset[str] = frozenset()
 
     @property
     def spec(self) -> str:
@@ -63,84 +64,65 @@ class Arms:
         return self.arms[0]
 
 
-def make_arms(
-    path: Path | str,
-    *,
-    freeze: Sequence[str] = (),
-    vary: Sequence[str] = (),
-    arms: Sequence[str] = (),
-    controls: str = "",
-    overrides: Sequence[str] = (),
-    tiny: bool = False,
-) -> Arms:
-    """Arms from a base recipe.
+def make_arms(asked: Asked) -> Arms:
+    """The arms that are asked for.
 
     `freeze` and `vary` make the full factorial; its control has every term trained and every other factor at its first
     value. Without them the control is the recipe as it stands.
-
-    Args:
-        path: the recipe's file.
-        freeze: terms of the freeze language; each is frozen or trained on top of the recipe's own spec.
-        vary: `KEY=VALUE,VALUE...`, the values in YAML.
-        arms: made by hand, `NAME: SPEC`; the spec replaces the recipe's.
-        controls: name of a set of controls, `std`; each is another body, or another start of it.
-        overrides: `KEY=VALUE` for all arms.
-        tiny: takes the recipe's own tiny form.
 
     Raises:
         UsageError: a term changes nothing or hits nothing, factors contradict each other, arms differ in what no factor
             declares, or a key is unknown.
     """
-    factors = factors_of(freeze, vary, [*arms, *([controls] if controls else [])])
-    made = list(_factorial(Path(path), factors, overrides, tiny))
-    if arms:
+    factors = asked.factors
+    made = list(_factorial(asked))
+    if asked.arms:
         # Made by hand on the control's recipe, with the spec in place of its own.
         base = made[0].recipe
         skeleton = assemble(base, weights=False)
-        for name, spec in by_hand(arms, [arm.name for arm in made]).items():
+        for name, spec in by_hand(asked.arms, [arm.name for arm in made]).items():
             made.append(_arm(name, {}, base, _plan(specs.parse(spec), skeleton, base, f"--arm {name}")))
-    if controls:
-        made += _controls(Path(path), controls_of(controls, made[0].recipe), overrides, tiny)
+    if asked.controls:
+        made += _controls(asked, made[0].recipe)
     _enforce_different(made)
     declared = [factor.key for factor in factors if not factor.toggles]
-    declared += KEYS if controls else ["freeze"] if arms or any(factor.toggles for factor in factors) else []
+    declared += KEYS if asked.controls else ["freeze"] if asked.arms or any(f.toggles for f in factors) else []
     enforce(made, declared)
     return Arms(tuple(factors), tuple(made))
 
 
-def _factorial(path: Path, factors: Sequence[Factor], overrides: Sequence[str], tiny: bool) -> Iterator[Arm]:
-    toggles = [factor for factor in factors if factor.toggles]
-    varied = [factor for factor in factors if not factor.toggles]
-    for values in product(*(factor.levels for factor in varied)):
-        asked = [f"{factor.key}={value}" for factor, value in zip(varied, values, strict=True)]
-        recipe = _load(path, [*overrides, *asked], varied, tiny)
+def _factorial(asked: Asked) -> Iterator[Arm]:
+    toggles = [factor for factor in asked.factors if factor.toggles]
+    for values, overrides in asked.variants():
+        recipe = _load(asked, overrides)
         skeleton = assemble(recipe, weights=False)
         for factor in toggles:
             _enforce_toggles(factor, recipe, skeleton)
         for states in product((TRAINED, FROZEN), repeat=len(toggles)):
-            plan = _toggled(recipe, skeleton, list(zip(toggles, states, strict=True)))
-            levels = dict(zip([factor.label for factor in [*toggles, *varied]], [*states, *values], strict=True))
-            yield _arm(_name(factors, levels), levels, recipe, plan)
+            toggled = list(zip(toggles, states, strict=True))
+            plan = _toggled(recipe, skeleton, toggled)
+            levels = {factor.label: state for factor, state in toggled} | values
+            yield _arm(_name(asked.factors, levels), levels, recipe, plan)
 
 
-def _controls(path: Path, controls: Mapping[str, Sequence[str]], overrides: Sequence[str], tiny: bool) -> Iterator[Arm]:
-    for name, asked in controls.items():
-        recipe = _load(path, [*overrides, *asked], (), tiny)
+def _controls(asked: Asked, base: Recipe) -> Iterator[Arm]:
+    for name, overrides in controls_of(asked.controls, base).items():
+        recipe = _load(asked, [*asked.overrides, *overrides])
         yield _arm(name, {}, recipe, assemble(recipe, weights=False).plan)
 
 
-def _load(path: Path, overrides: Sequence[str], varied: Sequence[Factor], tiny: bool) -> Recipe:
+def _load(asked: Asked, overrides: Sequence[str]) -> Recipe:
     try:
-        recipe = load_recipe(path, overrides, tiny=tiny)
+        recipe = load_recipe(asked.path, overrides, tiny=asked.tiny)
     except RecipeError as error:
         for problem in error.problems:
-            for factor in varied:
+            for factor in (factor for factor in asked.factors if not factor.toggles):
                 problem.where = problem.where.replace(f"-o {factor.key}", f"--vary {factor.key}")
         raise RecipeError(error.problems) from None
     if recipe.lock:
         raise UsageError(
             "a lock file is one run with one seed",
-            where=str(path),
+            where=str(asked.path),
             why="its digests are those of the data that its seed drew",
             fix="give the recipe itself",
         )
@@ -161,7 +143,7 @@ def _arm(name: str, levels: Mapping[str, str], recipe: Recipe, plan: Plan) -> Ar
             fix="leave at least the output layer: all - head",
         )
     recipe = recipe.model_copy(update={"freeze": str(plan.spec)})
-    return Arm(name, levels, recipe, counts["trainable"], counts["total"])
+    return Arm(name, levels, recipe, counts["trainable"], counts["total"], frozenset(plan.frozen()))
 
 
 # Freeze specs
@@ -205,8 +187,7 @@ def _enforce_different(arms: Sequence[Arm]) -> None:
             raise UsageError(f"two arms are called '{one.name}'", where="--arm", fix="give each a name of its own")
     seen: dict[Any, str] = {}
     for arm in arms:
-        plan = assemble(arm.recipe, weights=False).plan
-        key = (arm.recipe.model_copy(update={"freeze": ""}).digest(), frozenset(plan.frozen()))
+        key = (arm.recipe.model_copy(update={"freeze": ""}).digest(), arm.frozen)
         if key in seen:
             raise UsageError(
                 f"'{seen[key]}' and '{arm.name}' are the same experiment",

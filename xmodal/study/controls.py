@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+import json
 
 from xmodal.errors import UsageError, did_you_mean
 from xmodal.recipe import Recipe
@@ -11,23 +10,13 @@ from xmodal.recipe import Recipe
 KEYS = ("body", "freeze")
 """What a control arm may differ in from the recipe."""
 
-_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "std": MappingProxyType(
-            {
-                "random": ("body.init=random",),
-                "statistics": ("body.init=statistics",),
-                "permuted": ("body.init=permuted",),
-                "no body": ("body={{name: none, width: {width}}}", "freeze=none"),
-                "one attention": ("body={{name: one-attention, width: {width}, heads: {heads}, causal: {causal}}}",),
-                "one block": ("body={{name: one-block, width: {width}, heads: {heads}, causal: {causal}}}",),
-            }
-        )
-    }
-)
+SETS = ("std",)
+"""What `--controls` takes."""
+_STARTS = ("random", "statistics", "permuted")
+_BODIES = {"no body": "none", "one attention": "one-attention", "one block": "one-block"}
 
 
-def controls_of(name: str, recipe: Recipe) -> dict[str, Sequence[str]]:
+def controls_of(name: str, recipe: Recipe) -> dict[str, list[str]]:
     """The arms of a set of controls, each as overrides of the recipe.
 
     A body that stands in has the width, the heads and the mask of the recipe's. Left out are arms that the recipe is
@@ -36,19 +25,17 @@ def controls_of(name: str, recipe: Recipe) -> dict[str, Sequence[str]]:
     Raises:
         UsageError: there is no such set.
     """
-    if name not in _SETS:
+    if name not in SETS:
         raise UsageError(
-            f"there are no controls called '{name}'{did_you_mean(name, _SETS)}",
+            f"there are no controls called '{name}'{did_you_mean(name, SETS)}",
             where="--controls",
-            fix=f"--controls {', or '.join(_SETS)}",
+            fix=f"--controls {', or '.join(SETS)}",
         )
-    body = recipe.body
-    anatomy = body.anatomy()
-    size = {"width": anatomy.width, "heads": anatomy.heads or 1, "causal": str(anatomy.causal).lower()}
-    told = {arm: [override.format(**size) for override in overrides] for arm, overrides in _SETS[name].items()}
-    there = {"no body": "none", "one attention": "one-attention", "one block": "one-block"}
-    return {
-        arm: overrides
-        for arm, overrides in told.items()
-        if arm != body.init and there.get(arm) != body.name and (arm in there or arm in body.inits)
-    }
+    body, shape = recipe.body, recipe.body.anatomy()
+    block = {"heads": shape.heads or 1, "causal": shape.causal}
+    found = {init: [f"body.init={init}"] for init in _STARTS if init in body.inits and init != body.init}
+    for arm, other in _BODIES.items():
+        options = {"name": other, "width": shape.width} | ({} if other == "none" else block)
+        if other != body.name:
+            found[arm] = [f"body={json.dumps(options)}", *(["freeze=none"] if other == "none" else [])]
+    return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
+from itertools import combinations, product
+from pathlib import Path
 
 from xmodal.errors import UsageError
 from xmodal.freeze import parse
@@ -47,13 +49,49 @@ class Factor:
         return f"{self.label}={level if len(level) <= 24 else level[:23] + '…'}"
 
 
-def factors_of(freeze: Sequence[str], vary: Sequence[str], arms: Sequence[str]) -> list[Factor]:
+@dataclass(frozen=True)
+class Asked:
+    """What a study compares, as the command line says it.
+
+    Attributes:
+        path: the file of the base recipe.
+        freeze: terms of the freeze language; each is frozen or trained on top of the recipe's own spec.
+        vary: `KEY=VALUE,VALUE...`, the values in YAML.
+        arms: made by hand, `NAME: SPEC`; the spec replaces the recipe's.
+        controls: name of a set of controls, `std`; each is another body, or another start of it.
+        overrides: `KEY=VALUE` for all arms.
+        tiny: takes the recipe's own tiny form.
+    """
+
+    path: Path
+    freeze: Sequence[str] = ()
+    vary: Sequence[str] = ()
+    arms: Sequence[str] = ()
+    controls: str = ""
+    overrides: Sequence[str] = ()
+    tiny: bool = False
+
+    @cached_property
+    def factors(self) -> list[Factor]:
+        """As `factors_of`."""
+        return factors_of(self.freeze, self.vary, self.arms, self.controls)
+
+    def variants(self) -> Iterator[tuple[dict[str, str], list[str]]]:
+        """Levels, by label, of the factors that are keys of the recipe, and all overrides, theirs among them."""
+        varied = [factor for factor in self.factors if not factor.toggles]
+        for values in product(*(factor.levels for factor in varied)):
+            chosen = list(zip(varied, values, strict=True))
+            levels = {factor.label: value for factor, value in chosen}
+            yield levels, [*self.overrides, *(f"{factor.key}={value}" for factor, value in chosen)]
+
+
+def factors_of(freeze: Sequence[str], vary: Sequence[str], arms: Sequence[str], controls: str = "") -> list[Factor]:
     """The factors of a study.
 
     Raises:
         UsageError: there is nothing to compare, something cannot be read, or factors contradict each other.
     """
-    if not (freeze or vary or arms):
+    if not (freeze or vary or arms or controls):
         raise UsageError(
             "there is nothing to compare",
             why="an ablation has at least two arms",
@@ -61,7 +99,8 @@ def factors_of(freeze: Sequence[str], vary: Sequence[str], arms: Sequence[str]) 
         )
     terms = [str(parse(term, where=f"--freeze {term}")) for term in freeze]
     asked = [_vary(text) for text in vary]
-    _enforce_apart(terms, [key for key, _ in asked], bool(arms))
+    besides = "--arm" if arms else "--controls" if controls else ""
+    _enforce_apart(terms, [key for key, _ in asked], besides)
     keys = [key for key, _ in asked]
     toggles = [Factor(term, term, (TRAINED, FROZEN), True) for term in terms]
     return [*toggles, *(Factor(key, _label(key, [*keys, *terms]), values, False) for key, values in asked)]
@@ -122,7 +161,7 @@ def _split(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def _enforce_apart(terms: Sequence[str], keys: Sequence[str], handmade: bool) -> None:
+def _enforce_apart(terms: Sequence[str], keys: Sequence[str], besides: str) -> None:
     """Refuses factors of which one decides what another says."""
     for one, other in combinations(terms, 2):
         if one == other:
@@ -130,8 +169,7 @@ def _enforce_apart(terms: Sequence[str], keys: Sequence[str], handmade: bool) ->
     for one, other in combinations(keys, 2):
         if one == other or one.startswith(f"{other}.") or other.startswith(f"{one}."):
             raise _contradiction(f"--vary {one}", f"--vary {other}", "one holds the other")
-    if "freeze" in keys and (terms or handmade):
-        said = f"--freeze {terms[0]}" if terms else "--arm"
+    if "freeze" in keys and (said := f"--freeze {terms[0]}" if terms else besides):
         raise _contradiction("--vary freeze", said, "both say what is frozen")
 
 

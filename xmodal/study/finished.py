@@ -4,48 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from xmodal.errors import DamagedError, RecipeError
-from xmodal.recipe import Recipe, load_recipe
+from xmodal.recipe import load_recipe
+from xmodal.recipe.lock import LOCK
 from xmodal.run.result import FINISHED, read_result
-from xmodal.study.factors import factors_of
+from xmodal.study.factors import Asked
 
 STUDIES, STUDY = "studies", "study.json"
 SCHEMA = 1
 
 
-def question_of(
-    path: Path,
-    *,
-    freeze: Sequence[str] = (),
-    vary: Sequence[str] = (),
-    arms: Sequence[str] = (),
-    controls: str = "",
-    overrides: Sequence[str] = (),
-    tiny: bool = False,
-    **said: Any,
-) -> str | None:
+def question_of(asked: Asked, **said: Any) -> str | None:
     """Identifies what is asked, for this version of xmodal: equal questions make equal studies.
 
     None where more than recipes decide: files of the user, which may change; and where a recipe has faults.
 
     Args:
-        said: how it is tuned, seeded and judged; the rest is as in `make_arms`.
+        asked: what is compared.
+        said: how it is tuned, seeded and judged.
     """
-    factors = factors_of(freeze, vary, [*arms, *([controls] if controls else [])])
     try:
-        recipes = list(_recipes(path, [factor for factor in factors if not factor.toggles], overrides, tiny))
+        recipes = [load_recipe(asked.path, overrides, tiny=asked.tiny) for _, overrides in asked.variants()]
     except RecipeError:
         return None
     if any(recipe.task.own_files or recipe.lock for recipe in recipes):
         return None
     digests = [(recipe.name, recipe.seed, recipe.threads, recipe.digest()) for recipe in recipes]
-    whole = [version("xmodal"), SCHEMA, digests, freeze, vary, arms, controls, sorted(said.items())]
+    factors = [asked.freeze, asked.vary, asked.arms, asked.controls]
+    whole = [version("xmodal"), SCHEMA, digests, factors, sorted(said.items())]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:12]
 
 
@@ -61,12 +52,6 @@ def finished(out: Path, question: str | None) -> tuple[Path, dict[str, Any]] | N
     return None
 
 
-def _recipes(path: Path, varied: Sequence[Any], overrides: Sequence[str], tiny: bool) -> Iterator[Recipe]:
-    for values in product(*(factor.levels for factor in varied)):
-        asked = [f"{factor.key}={value}" for factor, value in zip(varied, values, strict=True)]
-        yield load_recipe(path, [*overrides, *asked], tiny=tiny)
-
-
 def _stands(study: Mapping[str, Any], out: Path) -> bool:
     return all(_is(run, out) for arm in study["arms"] for run in arm["tuning"] + arm["report"])
 
@@ -75,9 +60,9 @@ def _is(run: Mapping[str, Any], out: Path) -> bool:
     """Whether a run has ended, and says what the study says of it."""
     folder = out / run["folder"]
     result = read_result(folder) if run["folder"] else None
-    if not result or result["status"] not in FINISHED or not (folder / "recipe.lock.yaml").is_file():
+    if not result or result["status"] not in FINISHED or not (folder / LOCK).is_file():
         return False
-    val, test = (({} if result[split] is None else result[split]).get("accuracy") for split in ("val", "test"))
+    val, test = ((result[split] or {}).get("accuracy") for split in ("val", "test"))
     here = (f"{result['recipe_digest']}-s{result['seed']}", result["seed"], result["status"], val, result["steps"])
     there = (folder.name, run["seed"], run["status"], run["val"], run["steps"])
     return here == there and test == run.get("test", test)

@@ -30,10 +30,7 @@ Scores = Mapping[int, float]  # by seed
 
 def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Bounds | None:
     """Student's interval of the mean of `values`; None where there are fewer than three."""
-    if len(values) < FEWEST:
-        return None
-    mean, half = float(numpy.mean(values)), _half(float(numpy.std(values, ddof=1)), len(values), confidence)
-    return mean - half, mean + half
+    return Effect.of(values).interval(confidence) if len(values) else None
 
 
 def bootstrap_interval(values: Sequence[float], confidence: float = 1 - ALPHA, *, seed: int = 0) -> Bounds | None:
@@ -244,7 +241,7 @@ def verdict(
     if edges:
         return Verdict("edge-limited", f"the best rate lies at an edge of the grid: {' and '.join(edges)}")
     if missing:
-        return Verdict("not resolved", f"{missing} of the pairs has no score" if missing == 1 else _lack(missing))
+        return Verdict("not resolved", f"{missing} of the pairs {'has' if missing == 1 else 'have'} no score")
     interval = effect.interval(1 - alpha / max(family, 1)) if effect else None
     if effect is None or corrected is None or interval is None:
         return Verdict("not resolved", f"below {FEWEST} seeds there is no interval")
@@ -254,10 +251,6 @@ def verdict(
         return Verdict("supported", f"{'higher' if effect.mean > 0 else 'lower'}, p = {corrected:.2g} after correction")
     least = effect.detectable(alpha=alpha / max(family, 1))
     return Verdict("not resolved", f"{effect.n} seeds would have seen {_points(least or 0.0)} or more")
-
-
-def _lack(missing: int) -> str:
-    return f"{missing} of the pairs have no score"
 
 
 def _points(share: float) -> str:
