@@ -62,10 +62,10 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
         if debug:
             raise
         if isinstance(error, OSError) and error.filename is None and error.errno in (EPIPE, *FULL):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer would fail once more
-            if error.errno != EPIPE:
-                sys.stderr.write(f"standard output: the output cannot be written\n  why: {error.strerror}\n")
-            return 0 if error.errno == EPIPE else 1
+            from xmodal import console
+
+            refused = error
+            return _run(lambda: console.give_up("stdout", refused), debug=debug)  # typer's own words, as any others
         sys.stderr.write(
             f"internal error: {type(error).__name__}: {error}\n  fix: run again with --debug and report what it shows\n"
         )

@@ -1,12 +1,13 @@
 """What a person sees. The only part of the package that imports rich."""
 
 from xmodal.console.runs import RunView, show_results
-from xmodal.console.streams import say, show_error, write
+from xmodal.console.streams import give_up, say, show_error, write
 from xmodal.console.studies import show_preview, show_progress, show_study
 from xmodal.console.tables import show_plan, show_rows
 
 __all__ = [
     "RunView",
+    "give_up",
     "say",
     "show_error",
     "show_plan",

@@ -12,6 +12,20 @@ from rich.text import Text
 from xmodal.errors import RecipeError, XmodalError
 
 
+def give_up(name: str, error: OSError) -> None:
+    """Lets all that is still to be said on a standard stream go nowhere, since it took no more.
+
+    Raises:
+        XmodalError: these were results, and a reader was there.
+    """
+    # What is still in the buffer would fail once more when Python ends.
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), getattr(sys, name).fileno())
+    if name == "stdout" and not isinstance(error, BrokenPipeError):
+        why = error.strerror or str(error)
+        raise XmodalError("the output cannot be written", where="standard output", why=why) from None
+
+
 class _Stream:
     """A standard stream that no reader can break: where nobody reads any more, what is said is lost and work goes on.
 
@@ -30,12 +44,7 @@ class _Stream:
             stream.write(text)
             stream.flush()
         except OSError as error:
-            # What is still in the buffer would fail once more when Python ends.
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), stream.fileno())
-            if self._name == "stdout" and not isinstance(error, BrokenPipeError):
-                why = error.strerror or str(error)
-                raise XmodalError("the output cannot be written", where="standard output", why=why) from None
+            give_up(self._name, error)
         return len(text)
 
     def flush(self) -> None:

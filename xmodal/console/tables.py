@@ -36,11 +36,11 @@ def show_rows(
     cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
     grid = [[Text(name) for name in names], *cells]
     words = [max(_width(cell.plain.split()) for cell in column) for column in zip(*grid, strict=True)]
+    words[1:] = [min(width, LONGEST) for width in words[1:]]
     lines = [max(_width(cell.plain.splitlines()) for cell in column) for column in zip(*grid, strict=True)]
     room = to.width - 2 * (len(columns) - 1)  # two spaces between columns
     if title:
         to.print(Text(title, style="italic"), soft_wrap=True)
-    words[1:] = [min(width, LONGEST) for width in words[1:]]
     if sum(words) > room:
         return _show_blocks(names, cells, to)
     table = Table(show_header=any(names), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))

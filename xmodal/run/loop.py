@@ -142,7 +142,7 @@ class Loop:
         optimizers.restore_state(self.optimizer, self.job.trainable, tensors)
         self._settle_best()
         if self.state.best:
-            self._load_best()  # before hours are spent on a run that could not end
+            self._best_tensors()  # before hours are spent on a run that could not end
         self._began = perf_counter() - self.state.seconds
 
     def elapsed(self) -> float:
@@ -151,7 +151,7 @@ class Loop:
 
     def load_best(self) -> None:
         """Gives the model its best parameters, as validation chose them."""
-        self._load_parameters(self._load_best(), self.job.folder / BEST)
+        self._load_parameters(self._best_tensors(), self.job.folder / BEST)
 
     def events(self) -> Iterator[Event]:
         """Trains until the end, divergence or a signal, looking at validation as it goes."""
@@ -259,7 +259,7 @@ class Loop:
             raise damaged(file, f"it is of the run {run}, and this one is {self.job.identity}")
         return tensors, state
 
-    def _load_best(self) -> dict[str, Tensor]:
+    def _best_tensors(self) -> dict[str, Tensor]:
         file = self.job.folder / BEST
         tensors, state = self._load(file)
         if state != {"step": self.state.best_step}:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.tasks.labels import at_least_two, existing, numbers_of
+from xmodal.tasks.numbers import deviation_of
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, Continuous, SplitName, TargetSpec
 
@@ -168,8 +169,7 @@ def build(options: ImagesOptions, seed: int) -> Task:
         for name, part in files.items()
     }
     mean = pixels["train"].mean(axis=(0, 2, 3), keepdims=True)[0]
-    deviation = pixels["train"].std(axis=(0, 2, 3), keepdims=True)[0]
-    deviation = np.where(deviation > 0, deviation, 1)
+    deviation = deviation_of(pixels["train"], (0, 2, 3))[:, None, None]
     splits: dict[SplitName, Split] = {
         name: Stacked(array, labels[name], mean, deviation) for name, array in pixels.items()
     }

@@ -57,31 +57,6 @@ def numbers_of(labels: Sequence[str], classes: Sequence[str], *, where: str, fix
     return np.array([index[label] for label in labels], dtype=np.int64)
 
 
-def deviation_of(values: np.ndarray, axis: int) -> np.ndarray:
-    """Standard deviations along `axis`; 1 where it is no more than the rounding of equal numbers."""
-    import numpy as np
-
-    deviation, size = values.std(axis=axis), np.abs(values).max(axis=axis)
-    return np.where(deviation > 1e-12 * size, deviation, 1)
-
-
-def standardised(standard: np.ndarray, columns: Sequence[str], axis: int, where: str) -> np.ndarray:
-    """Standardised numbers as float32; `axis` is that of the columns. They come in float64, since a column may have a
-    large offset, which float32 would drown.
-
-    Raises:
-        UsageError: a number is too far from those of training.
-    """
-    import numpy as np
-
-    furthest = np.abs(np.moveaxis(standard, axis, 0)).reshape(len(columns), -1).max(axis=1, initial=0)
-    for column, most in zip(columns, furthest, strict=True):
-        if most > np.finfo(np.float32).max:
-            what = f"column '{column}' has a number that is {most:.0e} deviations from the mean of training"
-            raise UsageError(what, where=where, fix="mend the number, or take the column out")
-    return standard.astype(np.float32)
-
-
 def at_least_two(classes: Sequence[str], where: str) -> int:
     """Number of classes.
 

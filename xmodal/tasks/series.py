@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import deviation_of, each_once, existing, standardised
+from xmodal.tasks.labels import each_once, existing
+from xmodal.tasks.numbers import deviation_of, number, standardised
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import read_rows
-from xmodal.tasks.table import number
 from xmodal.types import Classes, Continuous, SplitName, TargetSpec
 
 if TYPE_CHECKING:

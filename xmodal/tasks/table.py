@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import (
-    at_least_two,
-    classes_of,
-    deviation_of,
-    each_once,
-    existing,
-    numbers_of,
-    refuse_unclear,
-    standardised,
-)
+from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, numbers_of, refuse_unclear
 from xmodal.tasks.lengths import TooLong, fit
+from xmodal.tasks.numbers import deviation_of, number, standardised
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import SUFFIXES, Rows, read_rows
 from xmodal.types import SPLITS, Classes, Continuous, SampleSpec, SplitName, Symbols, TargetSpec
 
 if TYPE_CHECKING:
     from xmodal.types import Task
-
-
-LARGEST = 1e100
-"""The greatest number that a cell may hold."""
 
 
 class TableOptions(TaskOptions):
@@ -208,25 +195,6 @@ def _numbers(rows: Rows, columns: list[str]) -> list[list[float]]:
         [number(cells[rows.index(column)], column, place) for column in columns]
         for cells, place in zip(rows.cells, rows.places, strict=True)
     ]
-
-
-def number(word: str, column: str, place: str) -> float:
-    """A cell as a number.
-
-    Raises:
-        UsageError: it is none, not finite, or so large that its square is not.
-    """
-    try:
-        value = float(word) if "_" not in word else math.nan  # Python reads 1_000
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        fix = "write it as 1.5 or 2e-3, or take the row out"
-        raise UsageError(f"'{word}' in column '{column}' is not a number", where=place, fix=fix)
-    if abs(value) > LARGEST:
-        why = "means and deviations of such numbers cannot be computed"
-        raise UsageError(f"'{word}' in column '{column}' is beyond {LARGEST:g}", where=place, why=why, fix="mend it")
-    return value
 
 
 def _codes(rows: Rows, column: str, letters: str, longest: int) -> list:
