@@ -56,6 +56,11 @@ def test_what_cannot_be_a_study(freeze: list[str], vary: list[str], arms: list[s
     assert caught.value.fix
 
 
+def test_controls_are_named_where_they_contradict() -> None:
+    with pytest.raises(UsageError, match="--vary freeze and --controls contradict each other"):
+        factors_of([], ["freeze=none,body"], [], "std")
+
+
 def test_arms_by_hand() -> None:
     assert by_hand(["no attention : body - attn"], []) == {"no attention": "body - attn"}
 
