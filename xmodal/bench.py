@@ -123,37 +123,17 @@ def data(recipes: Sequence[Any], rounds: int) -> dict[str, Any]:
 
 
 def _endless(recipe: Any) -> Any:
-    """The recipe on the CPU in float32, without an end and without a look at validation."""
-    from xmodal.run.session import resolve
+    """The recipe on the CPU in float32, without an end."""
+    from xmodal.run.bare import endless
 
-    recipe = resolve(recipe.model_copy(update={"device": "cpu", "precision": "float32"}))
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 10**9, "eval_every": 10**9})})
+    return endless(recipe.model_copy(update={"device": "cpu", "precision": "float32"}))
 
 
 def _training(recipe: Any, task: Any, folder: Path) -> Iterator[Any]:
     """Our own loop, one event for each step."""
-    from contextlib import nullcontext
+    from xmodal.run.bare import bare_loop
 
-    import torch
-
-    from xmodal.assemble import assemble
-    from xmodal.run.loop import Job, Loop
-
-    assembled = assemble(recipe)
-    job = Job(
-        model=assembled.model,
-        trainable=assembled.plan.trainable(),
-        options=recipe.train,
-        train=task.split("train"),
-        val=task.split("val"),
-        seed=recipe.seed,
-        device=torch.device("cpu"),
-        arithmetic=nullcontext,
-        folder=folder,
-        identity={},
-        stop=lambda: False,
-    )
-    return Loop(job).events()
+    return bare_loop(recipe, task, folder).events()
 
 
 def _alternate(acts: list[Callable[[], Any]], rounds: int, repeats: int) -> list[list[float]]:

@@ -50,6 +50,14 @@ class SpecError(UsageError):
     """A freeze spec cannot be read, or one of its clauses hits nothing. Exit code 2."""
 
 
+class BusyError(UsageError):
+    """Another process is making this run. Exit code 2."""
+
+
+class UnwrittenError(XmodalError):
+    """The disk is full, or a folder cannot be written. Exit code 1."""
+
+
 class MissingError(XmodalError):
     """Data or weights are not on this machine; `fix` is the command that gets them. Exit code 3."""
 

@@ -37,7 +37,7 @@ def ablate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
 
     def call(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            cli.main(["ablate", str(recipe), "--out", str(tmp_path / "runs"), *words])
+            cli.main(["ablate", str(recipe), "--out", str(tmp_path / "runs"), "--workers", "0", *words])
         said = capsys.readouterr()
         assert isinstance(caught.value.code, int)
         return caught.value.code, said.out, said.err

@@ -15,9 +15,10 @@ from xmodal.recipe.library import shipped
 from xmodal.run import session
 from xmodal.study.arms import Arm, Arms, make_arms
 from xmodal.study.design import Design, make_design
+from xmodal.study.events import Progress, StudyEvent
 from xmodal.study.factors import Asked
 from xmodal.study.result import Outcome, summary
-from xmodal.study.study import Interrupted, Progress, run_study
+from xmodal.study.study import Interrupted, run_study
 from xmodal.study.sweep import Choice
 
 SMALL = ("train.steps=4", "train.eval_every=2", "threads=1")
@@ -33,10 +34,12 @@ def ffn() -> Arms:
 
 
 def test_a_study_runs_reports_and_finds_nothing_left(ffn: Arms, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    events: list[StudyEvent] = []
     design = make_design(ffn, lr="1e-3:1e-2:3")
-    first = run_study(design, out=tmp_path, listen=seen.append)
-    assert first.ran == len(seen) == seen[-1].done == seen[-1].total
+    first = run_study(design, out=tmp_path, listen=events.append)
+    seen = [event for event in events if isinstance(event, Progress)]
+    assert first.ran == len(seen) == seen[-1].done
+    assert (seen[-1].missing, seen[-1].left) == (0, 0)
     assert first.ran >= 2 * (3 + 3)
     assert json.loads(first.file.read_text()) == json.loads(json.dumps(first.result))
     for arm in first.result["arms"]:

@@ -69,6 +69,9 @@ def ablate(
     margin: Annotated[float, typer.Option(help="The smallest difference in accuracy that matters.")] = 0.01,
     override: Override = None,
     out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; default: as suits this machine. 0: none but this one.")
+    ] = None,
     tiny: Tiny = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running.")] = False,
@@ -84,25 +87,37 @@ def ablate(
     question = question_of(asked, **judged)
     ran, made = 0, None if dry_run else finished(out, question)
     if made is None:
+        from xmodal.console.board import StudyView
         from xmodal.run.signals import Signals
         from xmodal.study.arms import make_arms
+        from xmodal.study.cost import preview_of, suitable
         from xmodal.study.design import make_design
         from xmodal.study.study import Interrupted, run_study
 
         design = make_design(make_arms(asked), **judged)
+        workers = suitable(design) if workers is None else workers
+        preview = preview_of(design, out, workers)
         if dry_run and as_json:
-            return console.write(json.dumps(design.preview(), indent=2))
-        console.show_preview(design.preview(), result=dry_run)
+            return console.write(json.dumps(preview, indent=2))
+        console.show_preview(preview, result=dry_run)
         if dry_run:
             return None
         if not yes and sys.stdin.isatty() and not _confirmed():
             return console.say("nothing was run")
+        stop, view = Signals(), StudyView()
+
+        def listen(event: Any) -> None:
+            stop.training = event.training > 0
+            view(event)
+
         try:
-            stop, listen = Signals(), console.show_progress
-            study = run_study(design, out=out, listen=listen, listeners=[stop.follow], stop=stop, question=question)
+            study = run_study(design, out=out, workers=workers, listen=listen, stop=stop, question=question)
         except (Interrupted, KeyboardInterrupt):
+            view.close()
             console.say("interrupted; finished runs are kept, and the same command goes on")
             raise typer.Exit(130) from None
+        finally:
+            view.close()
         ran, made = study.ran, (study.file, study.result)
     file, result = made
     if as_json:

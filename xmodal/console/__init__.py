@@ -2,7 +2,7 @@
 
 from xmodal.console.runs import RunView, show_results
 from xmodal.console.streams import give_up, say, show_error, write
-from xmodal.console.studies import show_preview, show_progress, show_study
+from xmodal.console.studies import show_preview, show_study
 from xmodal.console.tables import show_plan, show_rows
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "show_error",
     "show_plan",
     "show_preview",
-    "show_progress",
     "show_results",
     "show_rows",
     "show_study",

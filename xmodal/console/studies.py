@@ -1,17 +1,14 @@
-"""What is seen of a study: what will run, what has run, and what it says."""
+"""What is seen of a study: what will run, and what it says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.text import Text
 
-from xmodal.console.streams import err, out, say
-from xmodal.console.tables import hundred, percent, show_rows
-
-if TYPE_CHECKING:
-    from xmodal.study.study import Progress
+from xmodal.console.streams import err, out
+from xmodal.console.tables import hundred, minutes, percent, show_rows
 
 
 def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
@@ -25,23 +22,20 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
         f"{'rates' if tuned else 'rate, not tuned'}: {rates}",
         *([f"tuning: {preview['tuning_runs']} runs, seeds {tuned}"] if tuned else []),
         f"report: {preview['report_runs']} runs, seeds {', '.join(map(str, preview['report_seeds']))}",
-        f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps, and "
-        f"{preview['most_checkpoint_bytes'] / 1e9:.1f} GB of checkpoints; less what is there",
+        f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps",
         *(["where the best rate lies at an edge, up to 2 more rates for every arm"] if tuned else []),
-        "how long that takes is told after the first run",
+        _cost(preview["cost"]),
     ]
     to.print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def show_progress(progress: Progress) -> None:
-    """A line for a run of a study that has ended."""
-    outcome, trial = progress.outcome, progress.outcome.trial
-    score = f"val {percent(outcome.val)}" if trial.purpose == "tuning" else f"test {percent(outcome.test)}"
-    ended = "" if outcome.status == "done" else f" {outcome.status}{outcome.error and f': {outcome.error}'}"
-    left = "" if not progress.left or not progress.ran else f"; about {max(progress.left / 60, 0.1):.1f} min left"
-    say(
-        f"{progress.done}/{progress.total} {trial.arm.name}, lr {trial.rate:g}, seed {trial.seed}:{ended} {score}"
-        f"{'' if progress.ran else ', was there'}{left}"
+def _cost(cost: Mapping[str, Any]) -> str:
+    if cost["unknown"]:
+        return f"how long that takes cannot be measured: {cost['unknown']}"
+    beside = f", {cost['workers']} at a time" if cost["workers"] > 1 else ""
+    return (
+        f"missing: {cost['runs']} runs{beside}; at most about {minutes(cost['seconds'])}, by a few steps of every arm, "
+        f"and {cost['disk'] / 1e6:,.0f} MB of checkpoints"
     )
 
 

@@ -28,6 +28,12 @@ def hundred(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
+def minutes(seconds: float) -> str:
+    """`0.4 min`, `25 min` or `3.1 h`."""
+    many = max(seconds / 60, 0.1)
+    return f"{many:.1f} min" if many < 9.95 else f"{many:.0f} min" if many < 120 else f"{many / 60:.1f} h"
+
+
 def show_rows(
     columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str | None = None, *, to: Console = out
 ) -> None:

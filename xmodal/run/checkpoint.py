@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from xmodal.errors import FULL, DamagedError, XmodalError
+from xmodal.errors import FULL, DamagedError, UnwrittenError
 from xmodal.freeze.seal import tensor_digest
 
 
@@ -22,7 +22,7 @@ def write_whole(file: Path, content: bytes) -> None:
     """Puts `content` in `file` so that a reader, now or after a crash, finds all of the old or all of the new.
 
     Raises:
-        XmodalError: the disk is full or the folder cannot be written; the old file is as it was.
+        UnwrittenError: the disk is full or the folder cannot be written; the old file is as it was.
     """
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
@@ -38,11 +38,11 @@ def write_whole(file: Path, content: bytes) -> None:
         raise unwritten(file, error) from error
 
 
-def unwritten(file: Path, error: OSError) -> XmodalError:
+def unwritten(file: Path, error: OSError) -> UnwrittenError:
     """The error for a file of a run that could not be written."""
     full = error.errno in FULL
     fix = "free some space, then go on with --resume" if full else "choose a folder that can be written with --out"
-    return XmodalError(
+    return UnwrittenError(
         f"cannot write {file.name}",
         where=str(file.parent),
         why=error.strerror or str(error),

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import DamagedError, RecipeError, UsageError, XmodalError
+from xmodal.errors import BusyError, DamagedError, RecipeError, UnwrittenError, UsageError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.lock import LOCK, write_lock
 from xmodal.recipe.schema import Lock
@@ -78,7 +78,7 @@ class RunFolder:
             handle = os.open(self.path / ".claim", os.O_RDWR | os.O_CREAT, 0o644)
         except (OSError, UnicodeEncodeError) as error:
             why = "its name is no text" if isinstance(error, ValueError) else error.strerror or str(error)
-            raise XmodalError(
+            raise UnwrittenError(
                 "the run folder cannot be written",
                 where=str(self.path).encode(errors="replace").decode(),
                 why=why,
@@ -88,7 +88,7 @@ class RunFolder:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UsageError(
+                raise BusyError(
                     "another process is running this recipe and seed",
                     where=str(self.path),
                     fix="wait for it, or use another --seed",
@@ -176,7 +176,7 @@ class RunFolder:
         """Writes the events kept so far.
 
         Raises:
-            XmodalError: the disk is full or the folder is gone.
+            UnwrittenError: the disk is full or the folder is gone.
         """
         try:
             with (self.path / EVENTS).open("a") as stream:

@@ -6,7 +6,6 @@ import platform
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
+from xmodal.run.bare import arithmetic, resolve
 from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
@@ -136,24 +136,6 @@ def _refuse_other_bytes(held: Lock, digests: Mapping[str, str], folder: RunFolde
         )
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with `device` and `precision` decided for this machine.
-
-    Raises:
-        UsageError: the device is not there.
-    """
-    device = recipe.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there[device.partition(":")[0]]:
-        raise UsageError(f"no device '{device}' on this machine", where="device", fix="set device: auto or cpu")
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
-    return recipe.model_copy(update={"device": device, "precision": precision})
-
-
 class _Session:
     """Data, model and their digests, all ready; the folder is not touched before `run`."""
 
@@ -242,10 +224,6 @@ class _Session:
         if recipe.compile:
             model.compile()
 
-        def arithmetic() -> AbstractContextManager[Any]:
-            low = recipe.precision == "bfloat16"
-            return torch.autocast(device.type, dtype=torch.bfloat16) if low else nullcontext()
-
         return Job(
             model=model,
             trainable=assembled.plan.trainable(),
@@ -254,7 +232,7 @@ class _Session:
             val=task.split("val"),
             seed=recipe.seed,
             device=device,
-            arithmetic=arithmetic,
+            arithmetic=arithmetic(recipe),
             folder=self.folder.checkpoints,
             identity={"recipe": self.folder.digest, "seed": recipe.seed, **self.digests, "frozen": frozen},
             stop=self.stop,

@@ -13,20 +13,23 @@ class Signals:
     """While a run trains, Ctrl-C and SIGTERM ask it to save itself and stop, and a second one stops at once.
 
     Before it has begun there is nothing to save: while data is read and floors are computed the first one ends it.
+
+    Attributes:
+        training: whether something trains now.
     """
 
     def __init__(self) -> None:
-        self._asked = self._training = False
+        self._asked = self.training = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def follow(self, event: Event) -> None:
         """Listens to runs, to know when one trains."""
         if isinstance(event, Started | Ended):
-            self._training = isinstance(event, Started)
+            self.training = isinstance(event, Started)
 
     def _ask(self, number: int, frame: object) -> None:
-        if self._asked or not self._training:
+        if self._asked or not self.training:
             raise KeyboardInterrupt
         self._asked = True
         with suppress(OSError):

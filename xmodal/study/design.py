@@ -77,12 +77,10 @@ class Design:
         return [Trial(arm, rate, seed, "tuning") for rate in rates for seed in self.tuning for arm in self.arms.arms]
 
     def preview(self) -> dict[str, Any]:
-        """What will run at most, but for extensions of the grid: counts of runs and steps, no measured time."""
+        """What will run at most, but for extensions of the grid: counts of runs and steps."""
         tuning = len(self.tuning_trials(self.rates)) if self.swept else 0
         arms = self.arms.arms
         each = (tuning // len(arms)) + len(self.report)
-        # The best parameters once, the last ones with the two moments of Adam.
-        disk = sum(4 * 4 * arm.trainable * each for arm in arms)
         return {
             "arms": [{"name": arm.name, "spec": arm.spec, "trainable": arm.trainable} for arm in arms],
             "control": self.arms.control.name,
@@ -92,7 +90,6 @@ class Design:
             "tuning_runs": tuning,
             "report_runs": len(arms) * len(self.report),
             "most_steps": sum(arm.recipe.train.steps * each for arm in arms),
-            "most_checkpoint_bytes": disk,
         }
 
 

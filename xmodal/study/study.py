@@ -1,41 +1,27 @@
-"""Runs a study, one run after another, in the ordinary run folders: nothing runs twice, and what broke off goes on."""
+"""Runs a study in the ordinary run folders: nothing runs twice, and what broke off goes on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from statistics import mean
+from time import perf_counter, sleep
 from typing import Any
 
-from xmodal.errors import MissingError, UsageError
-from xmodal.run import session
 from xmodal.run.checkpoint import write_json
-from xmodal.run.events import Listener
+from xmodal.run.events import Event, Started
+from xmodal.study.attempts import Attempt, Attempts, Here, Workers
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
+from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
 from xmodal.study.finished import STUDIES, STUDY
 from xmodal.study.result import Outcome, summary
 from xmodal.study.sweep import Choice, choose
 
-
-@dataclass(frozen=True)
-class Progress:
-    """A run of a study has ended.
-
-    Attributes:
-        done: runs that have ended.
-        total: runs that there will be, as far as is known: a grid may still be extended.
-        outcome: how it ended.
-        ran: False when it had ended before.
-        left: seconds that the others will take if they are like those that ran; None before one has.
-    """
-
-    done: int
-    total: int
-    outcome: Outcome
-    ran: bool
-    left: float | None
+PAUSE = 1.0
+"""Seconds between two looks at runs that another process makes."""
 
 
 @dataclass(frozen=True)
@@ -61,38 +47,36 @@ def run_study(
     design: Design,
     *,
     out: Path = Path("runs"),
-    listen: Callable[[Progress], None] = lambda _: None,
-    listeners: Iterable[Listener] = (),
+    workers: int = 0,
+    listen: Callable[[StudyEvent], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     question: str | None = None,
 ) -> Study:
     """Runs what is missing of a study, and leaves `OUT/studies/NAME-DIGEST/study.json`.
 
-    A run that diverges or fails is a result of its arm. One that failed is tried again when the study is started again.
+    A run that diverges, fails or dies is a result of its arm. One that failed is tried again when the study is started
+    again. Where another process makes one of the runs, the others are made first, and its result is waited for.
 
     Args:
         design: what to run.
         out: folder of all runs; finished ones in it are taken as they are, unfinished ones are resumed.
-        listen: called after every run.
-        listeners: called with every event of every run.
-        stop: asked often; once it says True, the run that is under way saves itself.
+        workers: processes that runs are made in; 0 makes them in this one.
+        listen: called with all that happens.
+        stop: asked often; once it says True, runs that are under way save themselves.
         question: as `question_of` says, by which the study is found again.
 
     Raises:
         Interrupted: `stop` said so.
-        UsageError: a run folder holds something else than its recipe's run, or another process is in it.
+        UsageError: a run folder holds something else than its recipe's run.
         MissingError: data or weights are not on this machine, or a file of a run cannot be read.
+        UnwrittenError: the disk is full.
     """
-    runner = _Runner(design, out, listen, tuple(listeners), stop)
-    rates, choices = runner.tune()
-    trials = [
-        Trial(arm, choice.rate, seed, "report")
-        for seed in design.report
-        for arm in design.arms.arms
-        if (choice := choices[arm.name]).rate is not None
-    ]
-    runner.expect(len(trials))
-    runner.run(trials)
+    runner = _Runner(design, out, workers, listen, stop)
+    try:
+        rates, choices = runner.tune()
+        runner.report(choices)
+    finally:
+        runner.attempts.close()
     result = {**summary(design, rates, choices, runner.outcomes), "question": question}
     file = out / STUDIES / f"{design.arms.control.recipe.name}-{design.digest()}" / STUDY
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,34 +84,35 @@ def run_study(
     return Study(file, result, runner.ran)
 
 
-@dataclass
 class _Runner:
-    design: Design
-    out: Path
-    listen: Callable[[Progress], None]
-    listeners: Sequence[Listener]
-    stop: Callable[[], bool]
-    outcomes: list[Outcome] = field(default_factory=list)
-    total: int = 0
-    ran: int = 0
-    seconds: float = 0.0
+    """The trials of a study, as they are asked for; `outcomes` are in their order, whichever ended first."""
 
-    def expect(self, count: int) -> None:
-        """There will be so many runs, and what has ended."""
-        self.total = len(self.outcomes) + count
+    def __init__(
+        self, design: Design, out: Path, workers: int, listen: Callable[[StudyEvent], None], stop: Callable[[], bool]
+    ) -> None:
+        self._design, self._out, self._listen, self._stop = design, out, listen, stop
+        self.outcomes: list[Outcome] = []
+        self.ran = 0
+        self._trials: Sequence[Trial] = ()
+        self._ended, self._left = 0, Counter[str]()
+        self._seconds: dict[str, list[float]] = {}
+        self._training: set[int] = set()
+        self._began: dict[int, float] = {}
+        self._slots = max(workers, 1)
+        self._fatal: Exception | None = None
+        here = Here(out, self._stopping, self._moved)
+        self.attempts: Attempts = Workers(workers, out, self._stopping) if workers else here
 
     def tune(self) -> tuple[tuple[float, ...], dict[str, Choice]]:
         """The grid that was run, the same for every arm, and each arm's choice from it."""
-        design, rates, arms = self.design, self.design.rates, self.design.arms.arms
+        design, rates, arms = self._design, self._design.rates, self._design.arms.arms
         if not design.swept:
             return rates, {arm.name: Choice(rates[0], None) for arm in arms}
         new: Sequence[float] = rates
         choices: dict[str, Choice] = {}
         for extension in range(EXTENSIONS + 1):
-            trials = design.tuning_trials(new)
-            self.expect(len(trials) + len(arms) * len(design.report))
-            self.run(trials)
-            choices = {arm.name: choose(self.curve(arm.name, rates)) for arm in arms}
+            self._run(design.tuning_trials(new), later=len(design.report))
+            choices = {arm.name: choose(self._curve(arm.name, rates)) for arm in arms}
             edges = sorted({choice.edge for choice in choices.values() if choice.edge})
             longer = extended(rates, edges)
             if not edges or extension == EXTENSIONS or longer == rates:
@@ -135,7 +120,18 @@ class _Runner:
             new, rates = [rate for rate in longer if rate not in rates], longer
         return rates, choices
 
-    def curve(self, arm: str, rates: Sequence[float]) -> dict[float, list[float | None]]:
+    def report(self, choices: Mapping[str, Choice]) -> None:
+        """Every arm at its rate, with the report seeds."""
+        self._run(
+            [
+                Trial(arm, choice.rate, seed, "report")
+                for seed in self._design.report
+                for arm in self._design.arms.arms
+                if (choice := choices[arm.name]).rate is not None
+            ]
+        )
+
+    def _curve(self, arm: str, rates: Sequence[float]) -> dict[float, list[float | None]]:
         """Validation scores of the tuning seeds by rate; None where a run did not end well."""
         tuned = [outcome for outcome in self.outcomes if outcome.trial.arm.name == arm]
         return {
@@ -143,31 +139,68 @@ class _Runner:
             for rate in rates
         }
 
-    def run(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            began = perf_counter()
-            outcome, ran = self.attempt(trial)
-            self.outcomes.append(outcome)
-            if ran:
-                self.ran += 1
-                self.seconds += perf_counter() - began
-            missing = self.total - len(self.outcomes)
-            left = missing * self.seconds / self.ran if self.ran else None
-            self.listen(Progress(len(self.outcomes), self.total, outcome, ran, left))
+    def _run(self, trials: Sequence[Trial], later: int = 0) -> None:
+        """Makes these runs, with `later` more to come for every arm."""
+        arms = self._design.arms.arms
+        self._left = Counter({arm.name: later for arm in arms}) + Counter(trial.arm.name for trial in trials)
+        self._listen(Planned(0, self._ended, self._ended + self._left.total()))
+        found: dict[int, Outcome] = {}
+        while missing := [number for number in range(len(trials)) if number not in found]:
+            self._trials = [trials[number] for number in missing]
+            for place, what in self.attempts.follow([trial.recipe for trial in self._trials]):
+                if isinstance(what, Attempt):
+                    if outcome := self._outcome(place, what):
+                        found[missing[place]] = outcome
+                else:
+                    self._moved(place, what)
+            if self._fatal:
+                raise self._fatal
+            if self._stop():
+                raise Interrupted
+            if held := tuple(trial for number, trial in enumerate(trials) if number not in found):
+                self._listen(Waiting(0, held))
+                sleep(PAUSE)
+        self.outcomes += [found[number] for number in range(len(trials))]
 
-    def attempt(self, trial: Trial) -> tuple[Outcome, bool]:
-        """How a run ended, and whether it ran only now."""
-        if self.stop():
-            raise Interrupted
-        try:
-            run = session.train(trial.recipe, out=self.out, resume=True, listeners=self.listeners, stop=self.stop)
-        except (UsageError, MissingError):
-            raise  # every run would meet it, or only the user can say what is meant
-        except Exception as error:
-            return Outcome(trial, "failed", error=f"{type(error).__name__}: {error}"), True
-        if run.result["status"] == "interrupted":
-            raise Interrupted
-        return Outcome.of(trial, run.result, str(run.folder.relative_to(self.out)), _made_with(run.folder)), run.ran
+    def _stopping(self) -> bool:
+        return self._fatal is not None or self._stop()
+
+    def _moved(self, place: int, event: Event | None) -> None:
+        if event is None:
+            self._began[place] = perf_counter()
+        elif isinstance(event, Started):
+            self._training.add(place)
+        self._listen(Moved(len(self._training), self._trials[place], event))
+
+    def _outcome(self, place: int, attempt: Attempt) -> Outcome | None:
+        """None where the run has not come to an end."""
+        self._training.discard(place)
+        trial, run = self._trials[place], attempt.run
+        if attempt.fatal:
+            self._fatal = self._fatal or attempt.fatal
+        if attempt.error:
+            outcome = Outcome(trial, "failed", error=attempt.error)
+        elif run and run.result["status"] != "interrupted":
+            outcome = Outcome.of(trial, run.result, str(run.folder.relative_to(self._out)), _made_with(run.folder))
+        else:
+            return None
+        ran = run is None or run.ran
+        self._ended += 1
+        self._left[trial.arm.name] -= 1
+        if ran:
+            self.ran += 1
+            self._seconds.setdefault(trial.arm.name, []).append(perf_counter() - self._began[place])
+        progress = Progress(len(self._training), self._ended, self._left.total(), outcome, ran, self._seconds_left())
+        self._listen(progress)
+        return outcome
+
+    def _seconds_left(self) -> float | None:
+        """If an arm's next runs are like its last ones; an arm that has had none yet is like the others."""
+        all_of_them = [seconds for those in self._seconds.values() for seconds in those]
+        if not all_of_them:
+            return None
+        each = {arm: mean(self._seconds.get(arm, all_of_them)) for arm in self._left}
+        return sum(count * each[arm] for arm, count in self._left.items()) / self._slots
 
 
 def _made_with(folder: Path) -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""What a recipe means on this machine, and its training loop without a run, which benches and previews measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xmodal.assemble import assemble
+from xmodal.errors import UsageError
+from xmodal.recipe import Recipe
+from xmodal.run.loop import Job, Loop
+from xmodal.types import Task
+
+
+def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
+    """A loop that is at step 0.
+
+    Args:
+        recipe: with `device` and `precision` resolved.
+        task: the recipe's.
+        folder: where checkpoints would go, once it comes to a look or to its end.
+    """
+    assembled = assemble(recipe, device=recipe.device)
+    if recipe.compile:
+        assembled.model.compile()
+    job = Job(
+        model=assembled.model,
+        trainable=assembled.plan.trainable(),
+        options=recipe.train,
+        train=task.split("train"),
+        val=task.split("val"),
+        seed=recipe.seed,
+        device=torch.device(recipe.device),
+        arithmetic=arithmetic(recipe),
+        folder=folder,
+        identity={},
+        stop=lambda: False,
+    )
+    return Loop(job)
+
+
+def endless(recipe: Recipe) -> Recipe:
+    """The recipe with no look at validation and no end in sight, and `device` and `precision` decided."""
+    train = recipe.train.model_copy(update={"steps": 10**9, "eval_every": 10**9})
+    return resolve(recipe.model_copy(update={"train": train}))
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """The recipe with `device` and `precision` decided for this machine.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    device = recipe.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[device.partition(":")[0]]:
+        raise UsageError(f"no device '{device}' on this machine", where="device", fix="set device: auto or cpu")
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    return recipe.model_copy(update={"device": device, "precision": precision})
+
+
+def arithmetic(recipe: Recipe) -> Callable[[], AbstractContextManager[Any]]:
+    """What makes the context of a forward pass: autocast, or nothing."""
+
+    def context() -> AbstractContextManager[Any]:
+        low = recipe.precision == "bfloat16"
+        return torch.autocast(torch.device(recipe.device).type, dtype=torch.bfloat16) if low else nullcontext()
+
+    return context

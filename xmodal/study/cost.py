@@ -1,0 +1,123 @@
+"""What a study will take on this machine, from a few steps of every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from xmodal.errors import MissingError
+from xmodal.recipe import Recipe
+from xmodal.run.bare import bare_loop, endless, resolve
+from xmodal.run.events import Evaluating, Stepped
+from xmodal.run.folder import RunFolder
+from xmodal.run.result import FINISHED
+from xmodal.study.attempts import cores
+from xmodal.study.design import Design, Trial
+from xmodal.tasks import build_task
+
+STEPS, BATCHES = 3, 2
+"""Most steps, and batches of evaluation, that are timed for an arm; before each one is taken that is not."""
+LONG = 2.0
+"""Seconds after which enough of an arm has been seen."""
+SPARE = 2**30
+"""Bytes that a process needs beside its model: Python, torch and a batch."""
+MOST_WORKERS = 8
+"""Most processes unless more are asked for."""
+
+
+def preview_of(design: Design, out: Path, workers: int) -> dict[str, Any]:
+    """`design.preview()`, and in `cost` what is missing of it: runs, seconds and bytes of checkpoints.
+
+    A few steps of every arm are timed, and nothing is written. Seconds are at most so many, if no run stops before its
+    last step and the grid is not extended. Where data or weights are missing they are null, and `unknown` says why.
+
+    Args:
+        design: what is to be run.
+        out: folder of all runs, of which those that are finished cost nothing.
+        workers: processes that will share the work.
+    """
+    said: dict[str, Any] = {"workers": max(workers, 1), "runs": None, "seconds": None, "disk": None, "unknown": ""}
+    try:
+        said |= _cost(design, out, max(workers, 1))
+    except MissingError as error:
+        said["unknown"] = str(error).splitlines()[0]
+    return design.preview() | {"cost": said}
+
+
+def suitable(design: Design) -> int:
+    """How many processes suit this machine: one for each core, as far as memory holds; one for an accelerator."""
+    recipes = [arm.recipe for arm in design.arms.arms]
+    if any(resolve(recipe).device != "cpu" for recipe in recipes):
+        return 1
+    threads = max(recipe.threads or 1 for recipe in recipes)
+    # Parameters, gradients and two moments of Adam, all in float32 and of all of them: more than is ever needed.
+    each = 16 * max(arm.total for arm in design.arms.arms) + SPARE
+    return max(1, min(cores() // threads, _free_memory() // each, MOST_WORKERS))
+
+
+def _free_memory() -> int:
+    """Bytes; as much as anybody could want where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 2**62
+
+
+def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
+    missing = [trial for trial in _trials(design) if not _is_there(trial.recipe, out)]
+    threads, seconds = torch.get_num_threads(), 0.0
+    try:
+        for arm in design.arms.arms:
+            if count := sum(trial.arm is arm for trial in missing):
+                seconds += count * _seconds(arm.recipe, max(1, cores() // workers))
+    finally:
+        torch.set_num_threads(threads)
+    # The best parameters once, the last ones with the two moments of Adam.
+    disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
+    return {"runs": len(missing), "seconds": round(seconds / workers, 1), "disk": disk}
+
+
+def _trials(design: Design) -> Sequence[Trial]:
+    """Report runs stand at some rate or other: which one costs nothing."""
+    tuning = design.tuning_trials(design.rates) if design.swept else []
+    return [
+        *tuning,
+        *(Trial(arm, design.rates[0], seed, "report") for arm in design.arms.arms for seed in design.report),
+    ]
+
+
+def _is_there(recipe: Recipe, out: Path) -> bool:
+    result = RunFolder(out, resolve(recipe)).result()
+    return bool(result) and result["status"] in FINISHED
+
+
+def _seconds(recipe: Recipe, threads: int) -> float:
+    began = perf_counter()
+    torch.set_num_threads(recipe.threads or threads)
+    options, task = recipe.train, build_task(recipe.task, recipe.seed)
+    loop = bare_loop(endless(recipe), task, Path())
+    ready = perf_counter() - began
+    step = _each(loop.events(), Stepped, STEPS)
+    val, test = task.split("val"), task.split("test")
+    batch = _each(loop.evaluate(val, "val"), Evaluating, BATCHES)
+    size, looks = options.eval_batch_size, ceil(options.steps / options.eval_every)
+    return ready + options.steps * step + (looks * ceil(len(val) / size) + ceil(len(test) / size)) * batch
+
+
+def _each(events: Any, kind: type, most: int) -> float:
+    """Seconds from one event of a kind to the next; the first is a warm-up."""
+    began = end = first = perf_counter()
+    seen = 0
+    for event in events:
+        if isinstance(event, kind):
+            end, seen = perf_counter(), seen + 1
+            first = first if seen > 1 else end
+            if seen > most or (seen > 1 and end - began > LONG):
+                break
+    return (end - first) / (seen - 1) if seen > 1 else end - began
