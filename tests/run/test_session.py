@@ -64,6 +64,22 @@ def test_a_run_leaves_a_folder_that_explains_itself(small: Small, out: Path) -> 
     assert [e.split for e in events if isinstance(e, Evaluated)] == ["val", "val", "val", "test"]
 
 
+def test_a_run_that_was_not_tested_is_tested_when_that_is_asked_for(small: Small, tmp_path: Path) -> None:
+    straight, events = train(small(), out=tmp_path / "straight"), list[Event]()
+    untested = train(small(), out=tmp_path / "later", test=False)
+    assert (untested.result["status"], untested.result["test"]) == ("done", None)
+    assert comparable(untested.result) | {"test": 0} == comparable(straight.result) | {"test": 0}
+    assert not train(small(), out=tmp_path / "later", test=False).ran
+    tested = train(small(), out=tmp_path / "later", listeners=[events.append])
+    assert tested.ran
+    assert comparable(tested.result) == comparable(straight.result)
+    assert not [event for event in events if isinstance(event, Stepped)]
+    same_tensors(checkpoint(tested), checkpoint(straight))
+    assert not train(small(), out=tmp_path / "later").ran
+    # Who asks for no test takes one that is there.
+    assert not train(small(), out=tmp_path / "straight", test=False).ran
+
+
 def test_trainable_and_reached_parameters_are_counted(small: Small, out: Path) -> None:
     parameters = train(small(), out=out).result["parameters"]
     assert parameters["trainable"] + parameters["frozen"] + parameters["unused"] == parameters["total"]

@@ -13,6 +13,7 @@ import pytest
 from xmodal.errors import UsageError
 from xmodal.recipe.library import shipped
 from xmodal.run import session
+from xmodal.run.result import read_result
 from xmodal.study.arms import Arm, Arms, make_arms
 from xmodal.study.design import Design, make_design
 from xmodal.study.events import Progress, StudyEvent
@@ -43,6 +44,8 @@ def test_a_study_runs_reports_and_finds_nothing_left(ffn: Arms, tmp_path: Path) 
     assert first.ran >= 2 * (3 + 3)
     assert json.loads(first.file.read_text()) == json.loads(json.dumps(first.result))
     for arm in first.result["arms"]:
+        scored = {run["folder"]: read_result(tmp_path / run["folder"])["test"] for run in arm["tuning"] + arm["report"]}
+        assert [folder for folder, test in scored.items() if test] == [run["folder"] for run in arm["report"]]
         assert [run["seed"] for run in arm["report"]] == [0, 1, 2]
         assert {run["rate"] for run in arm["report"]} == {arm["rate"]}
         assert len(arm["tuning"]) == len(first.result["rates"])

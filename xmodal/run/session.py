@@ -58,6 +58,7 @@ def train(
     force: bool = False,
     listeners: Iterable[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
+    test: bool = True,
 ) -> Run:
     """Trains a recipe with its seed, or returns the result that is already there.
 
@@ -68,6 +69,8 @@ def train(
         force: throw away what an earlier run of this recipe and seed left.
         listeners: called with every event.
         stop: asked often; once it says True, the run saves itself and ends as `interrupted`.
+        test: False leaves the test split unread, for a run that is to choose something on validation. Asked for later,
+            the run that has ended is tested then.
 
     Raises:
         UsageError: the folder holds an unfinished run and neither `resume` nor `force` was given, or another's run.
@@ -86,11 +89,13 @@ def train(
                 fix="put it back, or start again with --force",
             )
         if held and before and before["status"] in FINISHED:
+            untested = test and before["test"] is None and before["val"] is not None
             compare(recipe, held.versions, held.digests)
             folder.refuse_other(before, held)
             _refuse_other_data(recipe, held, folder)
-            return Run(folder.path, before, ran=False)
-        if folder.can_resume() and not (resume or force):
+            if not untested:
+                return Run(folder.path, before, ran=False)
+        elif folder.can_resume() and not (resume or force):
             raise UsageError(
                 "this run was started and has not ended",
                 where=str(folder.path),
@@ -101,7 +106,7 @@ def train(
         if going_on:
             # An unfinished run goes on with the bytes and threads that it was started with.
             recipe = recipe.model_copy(update={"lock": going_on})
-        session = _Session(recipe, folder, tuple(listeners), stop, going_on)
+        session = _Session(recipe, folder, tuple(listeners), stop, going_on, test=test)
         if force:
             folder.clear()  # only now: what the new run needs is here
         try:
@@ -146,8 +151,10 @@ class _Session:
         listeners: tuple[Listener, ...],
         stop: Callable[[], bool],
         going_on: Lock | None,
+        *,
+        test: bool,
     ) -> None:
-        self.recipe, self.folder, self.stop = recipe, folder, stop
+        self.recipe, self.folder, self.stop, self.test = recipe, folder, stop, test
         self.listeners = (folder.listen, *listeners)
         self.loop: Loop | None = None
         self.threads = recipe.threads or (recipe.lock.threads if recipe.lock else torch.get_num_threads())
@@ -195,11 +202,11 @@ class _Session:
             self._tell(event)
         seal.check(assembled.plan, buffers)
         parameters = {**parameters, "reached": reached(loop.optimizer, assembled.plan.trainable())}
-        tested = None
+        tested, due = None, bool(self.test and loop.state.best)
         if loop.state.stopped and loop.state.best:
-            loop.load_best()
-            tested = self._test(task, loop)
-        status = "interrupted" if not loop.state.stopped or (loop.state.best and tested is None) else "done"
+            loop.load_best()  # tested or not, what the run leaves is its best model
+            tested = self._test(task, loop) if due else None
+        status = "interrupted" if not loop.state.stopped or (due and tested is None) else "done"
         if loop.state.stopped == "diverged" and status == "done":
             status = "diverged"
         if status in FINISHED:

@@ -44,11 +44,15 @@ Happening = tuple[int, Event | Attempt | None]
 """The number of a run, and what happened to it: it was taken up (None), it moved, or it ended."""
 
 
-class Attempts(Protocol):
-    """Runs recipes, each in its ordinary folder, resumed where it broke off."""
+Job = tuple[Recipe, bool]
+"""What is run, and whether its test split is read."""
 
-    def follow(self, recipes: Sequence[Recipe]) -> Iterator[Happening]:
-        """What happens, until every recipe has ended or `stop` said so and what trained has saved itself."""
+
+class Attempts(Protocol):
+    """Makes runs, each in its ordinary folder, resumed where it broke off."""
+
+    def follow(self, jobs: Sequence[Job]) -> Iterator[Happening]:
+        """What happens, until every run has ended or `stop` said so and what trained has saved itself."""
         ...
 
     def close(self) -> None:
@@ -56,10 +60,11 @@ class Attempts(Protocol):
         ...
 
 
-def attempt(recipe: Recipe, out: Path, listen: Callable[[Event], None], stop: Callable[[], bool]) -> Attempt:
+def attempt(job: Job, out: Path, listen: Callable[[Event], None], stop: Callable[[], bool]) -> Attempt:
     """One run, here."""
+    recipe, test = job
     try:
-        return Attempt(session.train(recipe, out=out, resume=True, listeners=[listen], stop=stop))
+        return Attempt(session.train(recipe, out=out, resume=True, listeners=[listen], stop=stop, test=test))
     except BusyError:
         return Attempt(busy=True)
     except (UsageError, MissingError, UnwrittenError) as error:
@@ -79,13 +84,13 @@ class Here:
     stop: Callable[[], bool]
     listen: Callable[[int, Event], None]
 
-    def follow(self, recipes: Sequence[Recipe]) -> Iterator[Happening]:
+    def follow(self, jobs: Sequence[Job]) -> Iterator[Happening]:
         """As `Attempts`; events go to `listen` as they happen, since nothing else can be done meanwhile."""
-        for number, recipe in enumerate(recipes):
+        for number, job in enumerate(jobs):
             if self.stop():
                 return
             yield number, None
-            yield number, attempt(recipe, self.out, lambda event, number=number: self.listen(number, event), self.stop)
+            yield number, attempt(job, self.out, lambda event, number=number: self.listen(number, event), self.stop)
 
     def close(self) -> None:
         """As `Attempts`: nothing runs any more."""
@@ -103,9 +108,9 @@ class Workers:
     stop: Callable[[], bool]
     _workers: list[_Worker] = field(default_factory=list)
 
-    def follow(self, recipes: Sequence[Recipe]) -> Iterator[Happening]:
+    def follow(self, jobs: Sequence[Job]) -> Iterator[Happening]:
         """As `Attempts`."""
-        waiting = deque(range(len(recipes)))
+        waiting = deque(range(len(jobs)))
         while waiting or any(worker.number is not None for worker in self._workers):
             if self.stop():
                 waiting.clear()
@@ -113,7 +118,7 @@ class Workers:
                     worker.halt()
             while waiting and (worker := self._idle()):
                 number = waiting.popleft()
-                worker.give(number, recipes[number])
+                worker.give(number, jobs[number])
                 yield number, None
             busy = {worker.pipe: worker for worker in self._workers if worker.number is not None}
             for pipe in wait(list(busy), timeout=0.1):
@@ -149,11 +154,11 @@ class _Worker:
         self.number: int | None = None
         self._training = False
 
-    def give(self, number: int, recipe: Recipe) -> None:
+    def give(self, number: int, job: Job) -> None:
         """Gives it a run."""
         self.number, self._training = number, False
         with suppress(OSError):  # it died in between, which `hear` says
-            self.pipe.send(recipe)
+            self.pipe.send(job)
 
     def hear(self) -> tuple[int, Event | Attempt]:
         """What it says of its run."""
@@ -193,7 +198,7 @@ def _last_words(code: int) -> str:
 
 
 def _serve(pipe: Connection, out: Path, threads: int, stopping: Any, parent: int) -> None:
-    """The life of a process: recipes in, events and attempts out, until nobody is there any more."""
+    """The life of a process: runs in, events and attempts out, until nobody is there any more."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the one that started this process was asked too, and says when
 
@@ -214,9 +219,9 @@ def _serve(pipe: Connection, out: Path, threads: int, stopping: Any, parent: int
 
     with suppress(EOFError, OSError):
         while True:
-            recipe = pipe.recv()
+            job = pipe.recv()
             torch.set_num_threads(threads)
-            pipe.send(attempt(recipe, out, tell, stop))
+            pipe.send(attempt(job, out, tell, stop))
 
 
 def cores() -> int:

@@ -74,8 +74,10 @@ def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
     threads, seconds = torch.get_num_threads(), 0.0
     try:
         for arm in design.arms.arms:
-            if count := sum(trial.arm is arm for trial in missing):
-                seconds += count * _seconds(arm.recipe, max(1, cores() // workers))
+            ours = [trial for trial in missing if trial.arm is arm]
+            if ours:
+                train, test = _seconds(arm.recipe, max(1, cores() // workers))
+                seconds += len(ours) * train + sum(trial.purpose == "report" for trial in ours) * test
     finally:
         torch.set_num_threads(threads)
     # The best parameters once, the last ones with the two moments of Adam.
@@ -84,7 +86,6 @@ def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
 
 
 def _trials(design: Design) -> Sequence[Trial]:
-    """Report runs stand at some rate or other: which one costs nothing."""
     tuning = design.tuning_trials(design.rates) if design.swept else []
     return [
         *tuning,
@@ -97,7 +98,8 @@ def _is_there(recipe: Recipe, out: Path) -> bool:
     return bool(result) and result["status"] in FINISHED
 
 
-def _seconds(recipe: Recipe, threads: int) -> float:
+def _seconds(recipe: Recipe, threads: int) -> tuple[float, float]:
+    """Of training with its looks at validation, and of the test."""
     began = perf_counter()
     torch.set_num_threads(recipe.threads or threads)
     options, task = recipe.train, build_task(recipe.task, recipe.seed)
@@ -107,7 +109,7 @@ def _seconds(recipe: Recipe, threads: int) -> float:
     val, test = task.split("val"), task.split("test")
     batch = _each(loop.evaluate(val, "val"), Evaluating, BATCHES)
     size, looks = options.eval_batch_size, ceil(options.steps / options.eval_every)
-    return ready + options.steps * step + (looks * ceil(len(val) / size) + ceil(len(test) / size)) * batch
+    return ready + options.steps * step + looks * ceil(len(val) / size) * batch, ceil(len(test) / size) * batch
 
 
 def _each(events: Any, kind: type, most: int) -> float:

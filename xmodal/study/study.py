@@ -147,7 +147,9 @@ class _Runner:
         found: dict[int, Outcome] = {}
         while missing := [number for number in range(len(trials)) if number not in found]:
             self._trials = [trials[number] for number in missing]
-            for place, what in self.attempts.follow([trial.recipe for trial in self._trials]):
+            for place, what in self.attempts.follow(
+                [(trial.recipe, trial.purpose == "report") for trial in self._trials]
+            ):
                 if isinstance(what, Attempt):
                     if outcome := self._outcome(place, what):
                         found[missing[place]] = outcome
