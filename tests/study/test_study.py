@@ -44,7 +44,8 @@ def test_a_study_runs_reports_and_finds_nothing_left(ffn: Arms, tmp_path: Path) 
     assert first.ran >= 2 * (3 + 3)
     assert json.loads(first.file.read_text()) == json.loads(json.dumps(first.result))
     for arm in first.result["arms"]:
-        scored = {run["folder"]: read_result(tmp_path / run["folder"])["test"] for run in arm["tuning"] + arm["report"]}
+        folders = [run["folder"] for run in arm["tuning"] + arm["report"]]
+        scored = {folder: (read_result(tmp_path / folder) or {})["test"] for folder in folders}
         assert [folder for folder, test in scored.items() if test] == [run["folder"] for run in arm["report"]]
         assert [run["seed"] for run in arm["report"]] == [0, 1, 2]
         assert {run["rate"] for run in arm["report"]} == {arm["rate"]}

@@ -59,15 +59,20 @@ class Board:
         self._tuned: dict[str, dict[float, list[Outcome]]] = {}
         self._reported: dict[str, dict[int, str]] = {}
         self._now: dict[tuple[str, float, int], str] = {}
+        self._steps: dict[tuple[str, float, int], int] = {}
+        self._arms: tuple[str, ...] = ()
         self._count, self._left = "", ""
 
     def follow(self, event: StudyEvent) -> None:
         """Takes in an event."""
         match event:
             case Planned():
-                self._count = f"{event.done} of {event.total} runs"
+                self._count, self._arms = f"{event.done} of {event.total} runs", event.arms
             case Moved():
-                self._now[_key(event.trial)] = _doing(event.event) or self._now.get(_key(event.trial), "")
+                key = _key(event.trial)
+                if isinstance(event.event, Started):
+                    self._steps[key] = event.event.steps
+                self._now[key] = _doing(event.event, self._steps.get(key, 0)) or self._now.get(key, "")
             case Waiting():
                 self._now = {_key(trial): "made by another process" for trial in event.trials}
             case Progress():
@@ -85,7 +90,7 @@ class Board:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for title in ("arm", "rates", "best val %", "test % by seed"):
             table.add_column(title, overflow="fold")
-        for arm in dict.fromkeys([*self._tuned, *self._reported]):
+        for arm in self._arms:
             rates = self._tuned.get(arm, {})
             means = {rate: mean(o.val or 0 for o in found) for rate, found in rates.items()}
             best = max(means, key=means.__getitem__, default=None)
@@ -99,14 +104,14 @@ def _key(trial: Trial) -> tuple[str, float, int]:
     return trial.arm.name, trial.rate, trial.seed
 
 
-def _doing(event: Event | None) -> str:
+def _doing(event: Event | None, steps: int) -> str:
     match event:
         case None:
             return "reads weights and data"
         case Started():
-            return f"step {event.step} of {event.steps}"
+            return f"step {event.step} of {steps}"
         case Stepped():
-            return f"step {event.step}, loss {event.loss:.3f}"
+            return f"step {event.step} of {steps}, loss {event.loss:.3f}"
         case Evaluating():
             return f"{event.split}, {event.done} of {event.total}"
         case Evaluated():

@@ -72,10 +72,39 @@ class RunFolder:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Holds the folder for this process, so that two never write into one run."""
+        handle = self._claim()
+        try:
+            for part in self.path.rglob(".*.part"):
+                _remove(part)  # left by a process that was killed while it wrote
+            yield
+        finally:
+            self._leave_nothing_empty()
+            os.close(handle)
+
+    def _claim(self) -> int:
+        """The claim's file, locked; whoever fails to lock it leaves everything as it is."""
+        file = self.path / ".claim"
+        while True:
+            handle = self._open(file)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+                raise BusyError(
+                    "another process is running this recipe and seed",
+                    where=str(self.path),
+                    fix="wait for it, or use another --seed",
+                ) from None
+            with suppress(FileNotFoundError):
+                if os.fstat(handle).st_ino == file.stat().st_ino:
+                    return handle
+            os.close(handle)  # its last holder removed it after we had opened it
+
+    def _open(self, file: Path) -> int:
         try:
             str(self.path).encode()  # it is written into files, as text
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / ".claim", os.O_RDWR | os.O_CREAT, 0o644)
+            return os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         except (OSError, UnicodeEncodeError) as error:
             why = "its name is no text" if isinstance(error, ValueError) else error.strerror or str(error)
             raise UnwrittenError(
@@ -84,21 +113,6 @@ class RunFolder:
                 why=why,
                 fix="choose another folder with --out",
             ) from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise BusyError(
-                    "another process is running this recipe and seed",
-                    where=str(self.path),
-                    fix="wait for it, or use another --seed",
-                ) from None
-            for part in self.path.rglob(".*.part"):
-                _remove(part)  # left by a process that was killed while it wrote
-            yield
-        finally:
-            self._leave_nothing_empty()
-            os.close(handle)
 
     def _leave_nothing_empty(self) -> None:
         """A run that could not begin, for want of data or weights, leaves no folder."""

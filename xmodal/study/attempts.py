@@ -71,7 +71,7 @@ def attempt(job: Job, out: Path, listen: Callable[[Event], None], stop: Callable
         return Attempt(fatal=error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         torch.cuda.empty_cache()
-        return Attempt(error=f"out of memory: {error or 'the system refused it'}")
+        return Attempt(error=f"out of memory: {str(error) or 'the system refused it'}")
     except Exception as error:
         return Attempt(error=f"{type(error).__name__}: {error}")
 

@@ -22,10 +22,11 @@ class StudyEvent:
 
 @dataclass(frozen=True)
 class Planned(StudyEvent):
-    """So many runs there will be, as far as is known, and `done` of them have ended; a grid may still be extended."""
+    """These arms have so many runs, as far as is known, of which `done` have ended; a grid may still be extended."""
 
     done: int
     total: int
+    arms: tuple[str, ...]
 
 
 @dataclass(frozen=True)

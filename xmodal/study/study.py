@@ -143,7 +143,8 @@ class _Runner:
         """Makes these runs, with `later` more to come for every arm."""
         arms = self._design.arms.arms
         self._left = Counter({arm.name: later for arm in arms}) + Counter(trial.arm.name for trial in trials)
-        self._listen(Planned(0, self._ended, self._ended + self._left.total()))
+        names = tuple(arm.name for arm in arms)
+        self._listen(Planned(0, self._ended, self._ended + self._left.total(), names))
         found: dict[int, Outcome] = {}
         while missing := [number for number in range(len(trials)) if number not in found]:
             self._trials = [trials[number] for number in missing]

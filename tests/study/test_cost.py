@@ -1,0 +1,68 @@
+"""What a study is said to take before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xmodal.errors import MissingError
+from xmodal.recipe.library import shipped
+from xmodal.study import cost
+from xmodal.study.arms import make_arms
+from xmodal.study.design import Design, make_design
+from xmodal.study.factors import Asked
+from xmodal.study.study import run_study
+
+
+@pytest.fixture(scope="module")
+def design() -> Design:
+    few = ("train.steps=4", "train.eval_every=2", "threads=1")
+    arms = make_arms(Asked(shipped()["bit_xor_fpt"], freeze=["ffn"], overrides=few, tiny=True))
+    return make_design(arms, lr="1e-3", seeds="2")
+
+
+def test_only_what_is_missing_costs_something(design: Design, tmp_path: Path) -> None:
+    before = cost.preview_of(design, tmp_path, 2)["cost"]
+    assert (before["runs"], before["workers"], before["unknown"]) == (4, 2, "")
+    assert 0 < before["seconds"] < 60
+    assert not list(tmp_path.iterdir())
+    study = run_study(design, out=tmp_path).result
+    # The best parameters, and the last ones with Adam's two moments; the headers are small.
+    files = sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors"))
+    assert before["disk"] == 4 * 4 * 2 * sum(arm["trainable"] for arm in study["arms"])
+    assert files == pytest.approx(before["disk"], rel=0.02)
+    after = cost.preview_of(design, tmp_path, 2)["cost"]
+    assert (after["runs"], after["seconds"], after["disk"]) == (0, 0, 0)
+
+
+def test_steps_and_looks_and_samples_are_counted(
+    design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        cost, "_each", lambda events, kind, most: {"Stepped": 10.0, "Evaluating": 1000.0}[kind.__name__]
+    )
+    said = cost.preview_of(design, tmp_path, 1)["cost"]["seconds"]
+    # Each of 4 runs: 4 steps, two looks at a validation split of one batch, a test split of one.
+    assert said == pytest.approx(4 * (4 * 10 + 2 * 1000 + 1000), abs=60)
+
+
+def test_what_cannot_be_measured_is_said(design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise MissingError("no weights", where="minilm-l6", fix="xmodal get body minilm-l6")
+
+    monkeypatch.setattr(cost, "build_task", missing)
+    said = cost.preview_of(design, tmp_path, 1)["cost"]
+    assert (said["seconds"], said["unknown"]) == (None, "minilm-l6: no weights")
+
+
+def test_as_many_processes_as_cores_and_memory_hold(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    total = max(arm.total for arm in design.arms.arms)
+    monkeypatch.setattr(cost, "cores", lambda: 6)
+    assert cost.suitable(design) == 6
+    monkeypatch.setattr(cost, "cores", lambda: 64)
+    assert cost.suitable(design) == cost.MOST_WORKERS
+    monkeypatch.setattr(cost, "_free_memory", lambda: 3 * (16 * total + cost.SPARE))
+    assert cost.suitable(design) == 3
+    monkeypatch.setattr(cost, "_free_memory", lambda: 1)
+    assert cost.suitable(design) == 1
