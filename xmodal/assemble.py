@@ -21,7 +21,7 @@ from xmodal.bodies.body import Body
 from xmodal.bodies.family import STD
 from xmodal.bodies.weights import Weighted, build_body
 from xmodal.heads import build_head
-from xmodal.tensors import Batch
+from xmodal.tensors import Batch, Tokens
 from xmodal.tokenizers import build_tokenizer
 from xmodal.tokenizers.input_layer import InputLayer
 from xmodal.types import Head, Site, Tokenizer
@@ -32,19 +32,37 @@ if TYPE_CHECKING:
 
 
 class Model(nn.Module):
-    """Tokenizer, body and head, one after the other."""
+    """Tokenizer, body and head, one after the other.
 
-    def __init__(self, tokenizer: Tokenizer, body: Body, head: Head) -> None:
+    Args:
+        tokenizer: makes tokens of samples.
+        body: reads them.
+        head: makes logits of what the body says of each of them.
+        ranks: the body meets the tokens in this order, the lowest first, and the head as they were: a control. None
+            leaves them as they come.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, body: Body, head: Head, ranks: Tensor | None = None) -> None:
         super().__init__()
         self.tokenizer: Any = tokenizer
         self.body: Any = body
         self.head: Any = head
+        self.register_buffer("ranks", ranks, persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch: `[batch classes]`, or `[batch count classes]` for a target per position."""
         tokens = self.tokenizer(batch)
-        hidden = self.body(tokens)
+        hidden = self.body(tokens) if self.ranks is None else self._shuffled(tokens)
         return self.head(hidden, tokens.behind(hidden, self.body.prefix))
+
+    def _shuffled(self, tokens: Tokens) -> Tensor:
+        """Hidden states of the tokens where they stand, read in another order; class tokens and padding stay."""
+        ranks = self.ranks[: tokens.values.shape[1]].expand(len(tokens.values), -1).clone()
+        ranks[:, : tokens.prefix] = -1
+        order = ranks.masked_fill(~tokens.mask, len(self.ranks)).argsort(dim=1, stable=True)
+        hidden, prefix = self.body(tokens.taken(order)), self.body.prefix
+        back = order.argsort(dim=1)[..., None].expand(-1, -1, hidden.shape[2])
+        return torch.cat([hidden[:, :prefix], hidden[:, prefix:].gather(1, back)], dim=1)
 
     def claims(self) -> Iterator[tuple[Site, nn.Parameter]]:
         """Every parameter of the three, exactly once."""
@@ -82,8 +100,9 @@ def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: boo
     """
     weighted = build_body(recipe.body, recipe.seed, device) if weights else Weighted(skeleton(recipe.body), STD, {})
     body = weighted.body
+    geometry = recipe.tokenizer.geometry(recipe.task.sample())
     layer = InputLayer(
-        recipe.tokenizer.geometry(recipe.task.sample()),
+        geometry,
         body.width,
         init=recipe.tokenizer.init,
         std=recipe.tokenizer.std,
@@ -92,7 +111,10 @@ def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: boo
     )
     tokenizer = build_tokenizer(recipe.tokenizer, recipe.task.sample(), layer)
     head = build_head(recipe.head, recipe.task.target(), body.width, seeds.torch_generator("init.head", recipe.seed))
-    model = Model(tokenizer, body, head)
+    ranks = None
+    if recipe.tokenizer.order == "shuffled":
+        ranks = torch.randperm(geometry.tokens, generator=seeds.torch_generator("order.tokens", recipe.seed)).to(device)
+    model = Model(tokenizer, body, head, ranks)
     for trained in (model.tokenizer, model.head):
         trained.to(device)
     plan = freeze.parse(recipe.freeze).on(model, name=recipe.body.name)

@@ -63,3 +63,8 @@ class Tokens:
         """What a head reads: `hidden` in the place of values, behind `prefix` tokens that the body put in front."""
         mask = nn.functional.pad(self.mask, (prefix, 0), value=True) if prefix else self.mask
         return replace(self, values=hidden, mask=mask, prefix=self.prefix + prefix)
+
+    def taken(self, order: Int[Tensor, "batch tokens"]) -> Tokens:
+        """The tokens in another order, one for each sample."""
+        values = self.values.gather(1, order[..., None].expand_as(self.values))
+        return replace(self, values=values, mask=self.mask.gather(1, order))

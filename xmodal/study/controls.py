@@ -7,7 +7,7 @@ import json
 from xmodal.errors import UsageError, did_you_mean
 from xmodal.recipe import Recipe
 
-KEYS = ("body", "freeze")
+KEYS = ("body", "freeze", "tokenizer.order")
 """What a control arm may differ in from the recipe."""
 
 SETS = ("std",)
@@ -38,4 +38,6 @@ def controls_of(name: str, recipe: Recipe) -> dict[str, list[str]]:
         options = {"name": other, "width": shape.width} | ({} if other == "none" else block)
         if other != body.name:
             found[arm] = [f"body={json.dumps(options)}", *(["freeze=none"] if other == "none" else [])]
+    if recipe.tokenizer.order is None:
+        found["shuffled tokens"] = ["tokenizer.order=shuffled"]
     return found

@@ -38,6 +38,11 @@ class TokenizerOptions(Protocol):
         """Whether a learned token stands in front."""
         ...
 
+    @property
+    def order(self) -> Literal["shuffled"] | None:
+        """In which order the body meets the tokens."""
+        ...
+
     def geometry(self, sample: SampleSpec) -> Geometry:
         """How many tokens a sample becomes, and of what."""
         ...
@@ -48,6 +53,9 @@ class _InputOptions(Options):
     """Deviation of the weights under `init: normal`. Language bodies know token embeddings of 0.02 to 0.15."""
     class_token: bool = False
     """Put one learned token in front, for the head `class-token`."""
+    order: Literal["shuffled"] | None = None
+    """`shuffled`: the body meets the tokens of every sample in one other order, which the seed draws, and the head
+    reads what it says of each where that stood. A control: what a body knows of neighbours is then of no use."""
 
     def _geometry(self, tokens: int, **what: int) -> Geometry:
         prefix = int(self.class_token)
