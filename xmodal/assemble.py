@@ -42,6 +42,8 @@ class Model(nn.Module):
             leaves them as they come.
     """
 
+    ranks: Tensor | None
+
     def __init__(self, tokenizer: Tokenizer, body: Body, head: Head, ranks: Tensor | None = None) -> None:
         super().__init__()
         self.tokenizer: Any = tokenizer
@@ -52,14 +54,15 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch: `[batch classes]`, or `[batch count classes]` for a target per position."""
         tokens = self.tokenizer(batch)
-        hidden = self.body(tokens) if self.ranks is None else self._shuffled(tokens)
+        hidden = self.body(tokens) if self.ranks is None else self._shuffled(tokens, self.ranks)
         return self.head(hidden, tokens.behind(hidden, self.body.prefix))
 
-    def _shuffled(self, tokens: Tokens) -> Tensor:
+    def _shuffled(self, tokens: Tokens, ranks: Tensor) -> Tensor:
         """Hidden states of the tokens where they stand, read in another order; class tokens and padding stay."""
-        ranks = self.ranks[: tokens.values.shape[1]].expand(len(tokens.values), -1).clone()
+        last = len(ranks)
+        ranks = ranks[: tokens.values.shape[1]].expand(len(tokens.values), -1).clone()
         ranks[:, : tokens.prefix] = -1
-        order = ranks.masked_fill(~tokens.mask, len(self.ranks)).argsort(dim=1, stable=True)
+        order = ranks.masked_fill(~tokens.mask, last).argsort(dim=1, stable=True)
         hidden, prefix = self.body(tokens.taken(order)), self.body.prefix
         back = order.argsort(dim=1)[..., None].expand(-1, -1, hidden.shape[2])
         return torch.cat([hidden[:, :prefix], hidden[:, prefix:].gather(1, back)], dim=1)
