@@ -37,20 +37,42 @@ def show(name: Annotated[str, typer.Argument(help="A task, tokenizer, body or he
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold them.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Run folders, folders that hold them, or studies.")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page that holds it all.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write figures as SVG and PNG, tables as Markdown, LaTeX, CSV."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Put the results of runs side by side."""
-    from xmodal import console, inventory
+    """Put the results of runs side by side, or show a study; as a page, or figures, too."""
+    from xmodal import console
+    from xmodal.report.gather import gather
 
-    results, damaged = inventory.results(folders)
-    if as_json:
-        console.write(json.dumps(results, indent=2))
-    elif results:
-        console.show_results(results)
-    for error in damaged:
+    found = gather(folders)
+    named = [study.said for study in found.studies if study.named]
+    if html or figures:
+        from xmodal.report.content import chapters
+        from xmodal.report.files import write_figures, write_page
+
+        said = chapters(found)
+        if html:
+            write_page(said, found.damaged, html)
+            console.say(f"wrote {html}")
+        if figures:
+            console.say(f"wrote {write_figures(said, figures)} files in {figures}")
+    elif as_json:
+        console.write(json.dumps([*(run.result for run in found.runs), *named], indent=2))
+    else:
+        if found.runs:
+            console.show_results([run.result for run in found.runs])
+        for study in named:
+            console.show_study(study)
+    for error in found.damaged:
         console.show_error(error)
-    if damaged:
+    if found.damaged:
         raise typer.Exit(3)
 
 

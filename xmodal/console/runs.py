@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from xmodal.console.streams import err, out, say
-from xmodal.console.tables import hundred, percent, show_rows
+from xmodal.console.tables import show_rows
+from xmodal.report.numbers import hundred, percent
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Stepped, Stopped
 
 

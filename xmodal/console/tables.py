@@ -18,16 +18,6 @@ LONGEST = 13
 """Longer words are broken where room is short; those of the first column, which names the row, never are."""
 
 
-def percent(share: float | None) -> str:
-    """`99.2 %`, or a dash for what is not known."""
-    return "–" if share is None else f"{hundred(share)} %"
-
-
-def hundred(share: float | None) -> str:
-    """`99.2`, or a dash for what is not known."""
-    return "–" if share is None else f"{100 * share:.1f}"
-
-
 def show_rows(
     columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str | None = None, *, to: Console = out
 ) -> None:

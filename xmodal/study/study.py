@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 
 from xmodal.errors import MissingError, UsageError
 from xmodal.run import session
-from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Listener
+from xmodal.run.result import made_with, sealed
+from xmodal.run.whole import write_json
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
-from xmodal.study.finished import STUDIES, STUDY
+from xmodal.study.reading import SEAL, STUDIES, STUDY
 from xmodal.study.result import Outcome, summary
 from xmodal.study.sweep import Choice, choose
 
@@ -93,7 +93,7 @@ def run_study(
     ]
     runner.expect(len(trials))
     runner.run(trials)
-    result = {**summary(design, rates, choices, runner.outcomes), "question": question}
+    result = sealed({**summary(design, rates, choices, runner.outcomes), "question": question}, SEAL)
     file = out / STUDIES / f"{design.arms.control.recipe.name}-{design.digest()}" / STUDY
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)
@@ -167,13 +167,4 @@ class _Runner:
             return Outcome(trial, "failed", error=f"{type(error).__name__}: {error}"), True
         if run.result["status"] == "interrupted":
             raise Interrupted
-        return Outcome.of(trial, run.result, str(run.folder.relative_to(self.out)), _made_with(run.folder)), run.ran
-
-
-def _made_with(folder: Path) -> dict[str, str]:
-    """Versions and threads that a run was made with, as its folder says; empty where it does not."""
-    try:
-        said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        return {**{str(k): str(v) for k, v in said["versions"].items()}, "threads": str(said["threads"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return Outcome.of(trial, run.result, str(run.folder.relative_to(self.out)), made_with(run.folder)), run.ran
