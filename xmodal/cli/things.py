@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from xmodal.cli.words import Again, Json, Override, RecipeArgument, Source, app, bench_app, get_app, load
+from xmodal.errors import UsageError
 
 
 @app.command("list")
@@ -45,19 +46,26 @@ def report(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write figures as SVG and PNG, tables as Markdown, LaTeX, CSV."),
     ] = None,
+    attention: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Draw the attention of an arm's first run, or of a recipe's.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="The sample of validation that attention is drawn for.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Put the results of runs side by side, or show a study; as a page, or figures, too."""
     from xmodal import console
     from xmodal.report.gather import gather
 
+    if attention is not None and not (html or figures):
+        fix = "say where it is to be drawn: --html FILE or --figures FOLDER"
+        raise UsageError("attention is a figure, and none was asked for", where="--attention", fix=fix)
     found = gather(folders)
     named = [study.said for study in found.studies if study.named]
     if html or figures:
         from xmodal.report.content import chapters
         from xmodal.report.files import write_figures, write_page
 
-        said = chapters(found)
+        said = chapters(found, attention, sample)
         if html:
             write_page(said, found.damaged, html)
             console.say(f"wrote {html}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xmodal.errors import RecipeError, XmodalError
+from xmodal.errors import MissingError, RecipeError, UsageError, XmodalError, did_you_mean
 from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
 from xmodal.report.course import Group, learning, norms
@@ -18,7 +18,7 @@ from xmodal.report.numbers import points
 from xmodal.report.tables import Columns, Table, named
 from xmodal.report.trace import read_trace
 from xmodal.report.words import blemishes, notes
-from xmodal.run.result import made_with
+from xmodal.run.result import FINISHED, made_with
 
 TINY = "tiny: run in seconds to try the path, so the scores say nothing about the question"
 MOST_MARKS = 20
@@ -51,14 +51,55 @@ class Chapter:
     notes: Sequence[str] = ()
 
 
-def chapters(found: Found) -> list[Chapter]:
-    """All that a report says."""
-    said = [_study(study, f"study-{number}") for number, study in enumerate(found.studies, 1)]
+def chapters(found: Found, attention: str | None = None, sample: int = 0) -> list[Chapter]:
+    """All that a report says.
+
+    Args:
+        found: the runs and studies it is about.
+        attention: the arm, or the recipe of loose runs, whose attention is drawn; None draws none.
+        sample: number of the sample of validation that it is drawn for.
+
+    Raises:
+        UsageError: no arm has that name, its body has no attention that can be drawn, or there is no such sample.
+        MissingError: the arm has no trained model here, or the weights or data are not on this machine.
+    """
     loose = found.loose()
-    return [*said, *([_runs(loose, "runs")] if loose else [])]
+    drawn = _attention(found, loose, attention, sample) if attention is not None else {}
+    said = [
+        _study(study, name, drawn.get(name, []))
+        for name, study in ((f"study-{number}", study) for number, study in enumerate(found.studies, 1))
+    ]
+    return [*said, *([_runs(loose, "runs", drawn.get("runs", []))] if loose else [])]
 
 
-def _study(found: FoundStudy, name: str) -> Chapter:
+def _attention(found: Found, loose: Sequence[FoundRun], arm: str, sample: int) -> dict[str, list[Figure]]:
+    """The attention figure of an arm's first run that has a model, by the name of the chapter that it belongs to."""
+    runs: dict[str, list[tuple[str, FoundRun]]] = {}
+    for number, study in enumerate(found.studies, 1):
+        for one in study.said["arms"]:
+            here = [study.runs[run["folder"]] for run in one["report"] if run["folder"] in study.runs]
+            runs.setdefault(one["name"], []).extend((f"study-{number}", run) for run in here)
+    labels = labelled(loose)
+    for run in loose:
+        runs.setdefault(labels[run.result["name"], run.result["recipe_digest"]], []).append(("runs", run))
+    if arm not in runs:
+        near = did_you_mean(arm, runs)
+        raise UsageError(f"no arm is called '{arm}'{near}", where="--attention", fix=f"name one of: {'; '.join(runs)}")
+    trained = [(name, run) for name, run in runs[arm] if run.result["status"] in FINISHED and run.result["val"]]
+    if not trained:
+        raise MissingError(
+            f"no run of '{arm}' has a model here",
+            where="--attention",
+            why="its run folders are gone, or none of its runs ended with a best step",
+            fix="run it again, or name another arm",
+        )
+    from xmodal.report.attention import attention
+
+    name, run = trained[0]
+    return {name: [attention(run.folder, arm, sample, name)]}
+
+
+def _study(found: FoundStudy, name: str, attention: Sequence[Figure]) -> Chapter:
     study = found.said
     groups, marks = [], [*blemishes(study)]
     if found.missing:
@@ -85,7 +126,7 @@ def _study(found: FoundStudy, name: str) -> Chapter:
         _verdicts(study),
         [*marks, *unmapped],
         [arms_table(study, name), *([effects_table(study, name)] if named_effects(study) else [])],
-        [*filter(None, drawn), *maps],
+        [*filter(None, drawn), *maps, *attention],
         notes(study),
     )
 
@@ -159,7 +200,7 @@ def _maps(found: FoundStudy, name: str) -> tuple[list[Figure], list[str]]:
 # Runs of no study
 
 
-def _runs(runs: Sequence[FoundRun], name: str) -> Chapter:
+def _runs(runs: Sequence[FoundRun], name: str, attention: Sequence[Figure]) -> Chapter:
     labels = labelled(runs)
     groups: dict[tuple[str, str], Group] = {}
     marks = []
@@ -186,7 +227,7 @@ def _runs(runs: Sequence[FoundRun], name: str) -> Chapter:
         (),
         [*mixed(runs), *marks],
         [_runs_table(runs, labels, name)],
-        list(filter(None, drawn)),
+        [*filter(None, drawn), *attention],
         [
             "95 %: over test items, for this one model, not over seeds",
             "best step: of the steps taken, the best on validation; test was read once, there",

@@ -60,6 +60,8 @@ class Figure:
     note: str
     table: Table
     drawn: Any = field(repr=False)
+    more: Table | None = None
+    """Numbers that are too many for a page; they are written with the figures."""
 
     def svg(self) -> str:
         """The figure as an SVG element that takes the colour of the text around it; the same input gives the same."""

@@ -39,7 +39,8 @@ def write_figures(chapters: Sequence[Chapter], folder: Path) -> int:
         for figure in chapter.figures:
             written[f"{figure.name}.svg"] = figure.svg().encode()
             written[f"{figure.name}.png"] = figure.png()
-        for table in [*chapter.tables, *(figure.table for figure in chapter.figures)]:
+        tables = [*chapter.tables, *(figure.table for figure in chapter.figures)]
+        for table in [*tables, *(figure.more for figure in chapter.figures if figure.more)]:
             for ending, form in (("md", markdown), ("tex", latex), ("csv", exact_csv)):
                 written[f"{table.name}.{ending}"] = form(table).encode()
     for name, content in written.items():

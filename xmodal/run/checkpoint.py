@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -42,6 +43,19 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, state
     except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise damaged(file, f"it is cut off, was changed, or is not a checkpoint of ours ({error})") from None
+
+
+def lay_over(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Gives parameters, by site, the values that `file` held.
+
+    Raises:
+        DamagedError: it lacks one, or has another shape for it.
+    """
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if name not in tensors or tensors[name].shape != parameter.shape:
+                raise damaged(file, f"it has no {name} of the shape {tuple(parameter.shape)}")
+            parameter.copy_(tensors[name])
 
 
 def damaged(file: Path, why: str) -> DamagedError:
