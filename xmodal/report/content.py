@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xmodal.errors import MissingError, RecipeError, UsageError, XmodalError, did_you_mean
+from xmodal.errors import MissingError, UsageError, XmodalError, did_you_mean
 from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
 from xmodal.report.course import Group, learning, norms
@@ -17,7 +17,7 @@ from xmodal.report.gather import Found, FoundRun, FoundStudy, runs_of
 from xmodal.report.numbers import points
 from xmodal.report.tables import Columns, Table, named
 from xmodal.report.trace import read_trace
-from xmodal.report.words import blemishes, notes
+from xmodal.report.words import blemishes, labelled, notes
 from xmodal.run.result import FINISHED, made_with
 
 TINY = "tiny: run in seconds to try the path, so the scores say nothing about the question"
@@ -79,7 +79,7 @@ def _attention(found: Found, loose: Sequence[FoundRun], arm: str, sample: int) -
         for one in study.said["arms"]:
             here = [study.runs[run["folder"]] for run in one["report"] if run["folder"] in study.runs]
             runs.setdefault(one["name"], []).extend((f"study-{number}", run) for run in here)
-    labels = labelled(loose)
+    labels = labelled([run.result for run in loose])
     for run in loose:
         runs.setdefault(labels[run.result["name"], run.result["recipe_digest"]], []).append(("runs", run))
     if arm not in runs:
@@ -188,9 +188,9 @@ def _maps(found: FoundStudy, name: str) -> tuple[list[Figure], list[str]]:
             continue
         try:
             recipes[arm["name"]] = load_recipe(here[0].folder / LOCK)
-        except RecipeError as error:
-            what = error.problems[0].what
-            marks.append(f"{arm['name']}: no freeze map, for its {LOCK} cannot be read ({what})")
+        except UsageError as error:
+            why = str(error).splitlines()[0]
+            marks.append(f"{arm['name']}: no freeze map, for its {LOCK} cannot be read: {why}")
     try:
         return freeze_maps(recipes, name), marks
     except XmodalError as error:
@@ -201,14 +201,14 @@ def _maps(found: FoundStudy, name: str) -> tuple[list[Figure], list[str]]:
 
 
 def _runs(runs: Sequence[FoundRun], name: str, attention: Sequence[Figure]) -> Chapter:
-    labels = labelled(runs)
+    labels = labelled([run.result for run in runs])
     groups: dict[tuple[str, str], Group] = {}
     marks = []
     for run in runs:
         result, trace = run.result, read_trace(run.folder)
         key = (result["name"], result["recipe_digest"])
         style = Style.of(1 + len(groups))
-        group = groups.setdefault(key, Group(labels[key], style, {}, dict(result["floors"])))
+        group = groups.setdefault(key, Group(labels[key], style, {}, result["floors"], kin=result["name"]))
         group.traces[result["seed"]] = trace
         if trace.fault:
             marks.append(f"{run.folder}: {trace.fault}")
@@ -233,13 +233,6 @@ def _runs(runs: Sequence[FoundRun], name: str, attention: Sequence[Figure]) -> C
             "best step: of the steps taken, the best on validation; test was read once, there",
         ],
     )
-
-
-def labelled(runs: Sequence[FoundRun]) -> dict[tuple[str, str], str]:
-    """What to call each recipe, by name and digest: the name, and the start of the digest where names are alike."""
-    keys = list(dict.fromkeys((run.result["name"], run.result["recipe_digest"]) for run in runs))
-    names = [name for name, _ in keys]
-    return {(name, digest): name if names.count(name) == 1 else f"{name} {digest[:8]}" for name, digest in keys}
 
 
 def mixed(runs: Sequence[FoundRun]) -> list[str]:

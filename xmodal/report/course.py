@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -25,12 +25,14 @@ class Group:
         style: as in the other figures.
         traces: the course of each run, by its seed.
         floors: what trivial predictors score.
+        kin: the same for groups that may be seen together, for they were asked the same.
     """
 
     name: str
     style: Style
     traces: dict[int, Trace]
-    floors: dict[str, float]
+    floors: Mapping[str, float]
+    kin: str = ""
 
     def band(self) -> list[tuple[int, float, float, float]]:
         """Step, mean, lowest and highest accuracy, at each step at which every seed was looked at."""
@@ -50,7 +52,8 @@ def learning(groups: Sequence[Group], name: str) -> Figure | None:
     lines = -(-len(drawn) // columns)
     with figure(lines, columns, 0.5 + (2.0 if columns > 1 else 2.8) * lines) as (canvas, panels):
         for panel, group in zip(panels, drawn, strict=False):
-            _panel(panel, group, [other for other in drawn if other is not group], named=group is drawn[0])
+            kin = [other for other in drawn if other.kin == group.kin]
+            _panel(panel, group, [other for other in kin if other is not group], named=group is kin[0])
         for spare in panels[len(drawn) :]:
             spare.set_visible(False)
         for panel in panels[max(0, len(drawn) - columns) : len(drawn)]:

@@ -46,7 +46,8 @@ def read_trace(folder: Path) -> Trace:
                     if event["event"] == "evaluated" and event["split"] == "val":
                         looks[_step(event["step"])] = _share(event["scores"]["accuracy"])
                     elif event["event"] == "started":
-                        norms = norms or {str(name): _size(value) for name, value in event["norms"].items()}
+                        at_start = {str(name): _size(value) for name, value in event["norms"].items()}
+                        norms = norms or at_start  # a run that was resumed starts again, and says none
                 except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                     bad += 1
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What must be said beside the numbers of a study, on the terminal and in reports alike."""
+"""What must be said beside numbers, on the terminal and in reports alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xmodal.report.numbers import percent
@@ -31,3 +31,10 @@ def blemishes(study: Mapping[str, Any]) -> list[str]:
         if run["status"] != "done"
     ]
     return bad + [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
+
+
+def labelled(results: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What to call each recipe, by name and digest: the name, and the start of the digest where names are alike."""
+    keys = list(dict.fromkeys((result["name"], result["recipe_digest"]) for result in results))
+    names = [name for name, _ in keys]
+    return {(name, digest): name if names.count(name) == 1 else f"{name} {digest[:8]}" for name, digest in keys}
