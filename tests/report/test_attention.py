@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,7 +64,8 @@ def test_the_figure_has_its_numbers_and_all_weights(study: FoundStudy) -> None:
     assert len(drawn.table.rows) == 12
     assert drawn.more
     assert len(drawn.more.rows) == 12 * 6
-    assert sum(drawn.more.rows[0][3:]) == pytest.approx(1)
+    weights: Any = drawn.more.rows[0][3:]
+    assert sum(weights) == pytest.approx(1)
     assert "data:image/png" in drawn.svg()
 
 

@@ -62,15 +62,8 @@ def report(
     found = gather(folders)
     named = [study.said for study in found.studies if study.named]
     if html or figures:
-        from xmodal.report.content import chapters
-        from xmodal.report.files import write_figures, write_page
-
-        said = chapters(found, attention, sample)
-        if html:
-            write_page(said, found.damaged, html)
-            console.say(f"wrote {html}")
-        if figures:
-            console.say(f"wrote {write_figures(said, figures)} files in {figures}")
+        if found.runs or found.studies:  # else a page that says nothing would replace what is there
+            _write(found, html, figures, attention, sample)
     elif as_json:
         console.write(json.dumps([*(run.result for run in found.runs), *named], indent=2))
     else:
@@ -82,6 +75,19 @@ def report(
         console.show_error(error)
     if found.damaged:
         raise typer.Exit(3)
+
+
+def _write(found: Any, html: Path | None, figures: Path | None, attention: str | None, sample: int) -> None:
+    from xmodal import console
+    from xmodal.report.content import chapters
+    from xmodal.report.files import write_figures, write_page
+
+    said = chapters(found, attention, sample)
+    if html:
+        write_page(said, found.damaged, html)
+        console.say(f"wrote {html}")
+    if figures:
+        console.say(f"wrote {write_figures(said, figures)} files in {figures}")
 
 
 @app.command()

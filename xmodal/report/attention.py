@@ -178,8 +178,8 @@ def _drawn(maps: list[Tensor], arm: str, trained: Trained, sample: int, name: st
 
 def pooled(layer: Tensor) -> Tensor:
     """At most `MOST_SHOWN` queries and keys: `[heads queries keys]`, means over neighbours where there are more."""
-    size = tuple(min(MOST_SHOWN, side) for side in layer.shape[1:])
-    return layer if size == tuple(layer.shape[1:]) else functional.adaptive_avg_pool2d(layer[None], size)[0]
+    size = (min(MOST_SHOWN, layer.shape[1]), min(MOST_SHOWN, layer.shape[2]))
+    return layer if size == layer.shape[1:] else functional.adaptive_avg_pool2d(layer[None], size)[0]
 
 
 def _measures(weights: Tensor) -> list[float | None]:

@@ -11,6 +11,8 @@ from xmodal.report.tables import Columns, Table, named
 
 ROW = 0.5
 """Inches for one arm or effect: its name, and below that its interval."""
+MOST_TICKS = 6
+"""Most rates that are written below the axis, each in its place."""
 _MARKS = {"supported": "D", "contradicted": "X", "not resolved": "o", "edge-limited": "^"}
 
 
@@ -110,7 +112,7 @@ def effects_table(study: Mapping[str, Any], name: str) -> Table:
         ("to", "points"),
         ("p", "p"),
         ("p, Holm", "p"),
-        ("sees", "points"),
+        ("sees", "percent"),
         ("pairs", "count"),
         ("verdict", "text"),
     ]
@@ -180,6 +182,8 @@ def rates(study: Mapping[str, Any], name: str) -> Figure | None:
             ) if chosen else None
         floor_lines(axes, study["floors"])
         log_axis(axes)
+        if len(study["rates"]) <= MOST_TICKS:
+            axes.set_xticks(study["rates"])
         axes.set_xlabel("learning rate")
         axes.set_ylabel("validation accuracy, %")
         axes.grid(color=INK, alpha=FAINT / 3, linewidth=0.6)

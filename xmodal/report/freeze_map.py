@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xmodal import freeze
 from xmodal.freeze.select import compact
@@ -89,28 +89,36 @@ def _table(found: Mapping[Site, str], rows: Sequence[Line], spec: str, name: str
             places = [place for place, own in by_layer.items() if own == state]
             ranges = compact(place for place in places if place is not None)
             where = ", ".join(filter(None, [OUTSIDE * (None in places), ranges]))
-            tensors = sum(_in(site, label) and site.layer in places for site in found)
+            tensors = sum(label in _names(site) and site.layer in places for site in found)
             cells.append([label, where, tensors, state])
     columns: Columns = [("role", "text"), ("layers", "text"), ("tensors", "count"), ("state", "text")]
     return Table(name, f"What trains: {spec}", columns, cells)
 
 
 def lines(found: Mapping[Site, str]) -> list[Line]:
-    """The states of each role by layer; part by part where they differ within a layer."""
+    """The states of each role by layer; by part, or by weight and bias, where they differ within a layer."""
     rows = []
     for role in ROLES:
-        own = [site for site in found if site.role == role]
-        labels = [role] if own else []
-        for layer in {site.layer for site in own}:
-            if len({found[site] for site in own if site.layer == layer}) > 1:
-                labels = list(dict.fromkeys(_label(site) for site in own))
-        rows += [(label, {site.layer: found[site] for site in own if _in(site, label)}) for label in labels]
+        for label, own in _split([site for site in found if site.role == role], found, depth=0):
+            rows.append((label, {site.layer: found[site] for site in own}))
     return rows
 
 
-def _label(site: Site) -> str:
-    return ".".join(word for word in (site.role, site.part, site.kind) if word)
+def _split(sites: list[Site], found: Mapping[Site, str], depth: int) -> Iterator[tuple[str, list[Site]]]:
+    """The sites under names of that many words behind the role, or of more where one would have two states."""
+    by_label: dict[str, list[Site]] = {}
+    for site in sites:
+        by_label.setdefault(_label(site, depth), []).append(site)
+    for label, own in by_label.items():
+        if len({(site.layer, found[site]) for site in own}) > len({site.layer for site in own}):
+            yield from _split(own, found, depth + 1)
+        else:
+            yield label, own
 
 
-def _in(site: Site, label: str) -> bool:
-    return label in (site.role, _label(site))
+def _names(site: Site) -> list[str]:
+    return [_label(site, depth) for depth in range(3)]
+
+
+def _label(site: Site, depth: int) -> str:
+    return ".".join([site.role, *filter(None, (site.part, site.kind)[:depth])])
