@@ -21,7 +21,8 @@ RECIPE = PACKAGE.parent / "recipes" / "quickstart.yaml"
 
 ORDER = (
     "types", "tensors", "errors", "seeds", "components", "sources", "tasks", "tokenizers", "bodies", "freeze", "heads",
-    "recipe", "assemble", "run", "study", ("bench", "inventory", "console"), "cli", "pytest_plugin", "__main__",
+    "recipe", "assemble", "run", "study", "report", ("bench", "inventory", "console"), "cli", "pytest_plugin",
+    "__main__",
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in ((names,) if isinstance(names, str) else names)}
 REFERENCE = re.compile(r"xmodal\.[\w.]+:\w+")
@@ -203,7 +204,7 @@ def test_what_is_right_passes(source: str) -> None:
 LIGHT = """
 import atexit, json, runpy, sys
 def tell():
-    names = ("torch", "transformers", "torchvision", "timm", "huggingface_hub", "scipy")
+    names = ("torch", "transformers", "torchvision", "timm", "huggingface_hub", "scipy", "matplotlib", "jinja2")
     heavy = [name for name in names if name in sys.modules]
     sys.stderr.write("\\n" + json.dumps(heavy) + "\\n")
 atexit.register(tell)
@@ -213,6 +214,7 @@ COMMANDS = [
     ["--version"],
     ["train", "--help"],
     ["ablate", "--help"],
+    ["report", "--help"],
     ["check", str(RECIPE)],
     ["schema"],
     ["list", "bodies"],
@@ -245,6 +247,10 @@ def test_a_public_name_keeps_its_meaning() -> None:
     code = "import types; [getattr(xmodal, name) for name in xmodal.__all__]"
     code += "; assert not [n for n in xmodal.__all__ if isinstance(getattr(xmodal, n), types.ModuleType)], 'hidden'"
     loaded("import xmodal" + "; " + code)
+
+
+def test_a_report_loads_no_more_than_it_draws_with() -> None:
+    assert loaded("import xmodal.report.gather, xmodal.report.content, xmodal.report.files") == []
 
 
 def test_a_heavy_package_would_be_noticed() -> None:

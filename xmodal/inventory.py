@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 from xmodal import sources
 from xmodal.bodies import sites, skeleton
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins
-from xmodal.errors import DamagedError, MissingError, UsageError, did_you_mean
+from xmodal.errors import UsageError, did_you_mean
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, options_class
-from xmodal.run.result import RESULT, read_result
 from xmodal.tasks.options import TaskOptions
 
 SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}
@@ -186,29 +183,3 @@ def _architecture(name: str, options: type[BodyOptions]) -> Rows:
         "roles and parts": ", ".join(roles),
     }
     return [(key, str(value)) for key, value in facts.items()]
-
-
-def results(folders: list[Path]) -> tuple[list[dict[str, Any]], list[DamagedError]]:
-    """The results of all runs in or below `folders`, and what cannot be read among them.
-
-    Raises:
-        MissingError: there are none, or one of `folders` is not there.
-    """
-    found, damaged = [], []
-    for folder in folders:
-        if not folder.is_dir():
-            raise MissingError("no such folder of runs", where=str(folder), fix="name folders that xmodal train wrote")
-        places = [folder] if (folder / RESULT).exists() else sorted(p.parent for p in folder.rglob(RESULT))
-        for place in places:
-            try:
-                found += filter(None, [read_result(place)])
-            except DamagedError as error:
-                damaged.append(error)
-    if not found and not damaged:
-        raise MissingError(
-            "no finished run",
-            where=", ".join(map(str, folders)),
-            why=f"there is no {RESULT}",
-            fix="xmodal train RECIPE",
-        )
-    return found, damaged

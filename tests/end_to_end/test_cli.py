@@ -346,6 +346,7 @@ def test_an_interrupt_while_modules_are_loaded_is_answered_in_a_word() -> None:
 def test_a_run_that_was_stopped_does_not_claim_that_test_was_read(capsys: pytest.CaptureFixture[str]) -> None:
     from xmodal import console
 
-    result = {"name": "x", "seed": 0, "status": "interrupted", "best_step": 0, "steps": 3, "test": None}
+    result = {"name": "x", "recipe_digest": "0" * 12, "seed": 0, "status": "interrupted"}
+    result |= {"best_step": 0, "steps": 3, "test": None}
     console.show_results([result])
     assert "test was not read" in capsys.readouterr().out

@@ -13,10 +13,11 @@ import pytest
 
 from xmodal.errors import BusyError, XmodalError
 from xmodal.recipe import Recipe
-from xmodal.run.checkpoint import load_tensors, save_tensors, write_whole
+from xmodal.run.checkpoint import load_tensors, save_tensors
 from xmodal.run.folder import RunFolder
 from xmodal.run.result import comparable
 from xmodal.run.session import resolve, train
+from xmodal.run.whole import write_whole
 
 Small = Callable[..., Recipe]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from xmodal.cli.words import Again, Json, Override, RecipeArgument, Source, app, bench_app, get_app, load
+from xmodal.errors import UsageError
 
 
 @app.command("list")
@@ -37,21 +38,56 @@ def show(name: Annotated[str, typer.Argument(help="A task, tokenizer, body or he
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold them.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Run folders, folders that hold them, or studies.")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page that holds it all.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write figures as SVG and PNG, tables as Markdown, LaTeX, CSV."),
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Draw the attention of an arm's first run, or of a recipe's.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="The sample of validation that attention is drawn for.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Put the results of runs side by side."""
-    from xmodal import console, inventory
+    """Put the results of runs side by side, or show a study; as a page, or figures, too."""
+    from xmodal import console
+    from xmodal.report.gather import gather
 
-    results, damaged = inventory.results(folders)
-    if as_json:
-        console.write(json.dumps(results, indent=2))
-    elif results:
-        console.show_results(results)
-    for error in damaged:
+    if attention is not None and not (html or figures):
+        fix = "say where it is to be drawn: --html FILE or --figures FOLDER"
+        raise UsageError("attention is a figure, and none was asked for", where="--attention", fix=fix)
+    found = gather(folders)
+    named = [study.said for study in found.studies if study.named]
+    if html or figures:
+        if found.runs or found.studies:  # else a page that says nothing would replace what is there
+            _write(found, html, figures, attention, sample)
+    elif as_json:
+        console.write(json.dumps([*(run.result for run in found.runs), *named], indent=2))
+    else:
+        if found.runs:
+            console.show_results([run.result for run in found.runs])
+        for study in named:
+            console.show_study(study)
+    for error in found.damaged:
         console.show_error(error)
-    if damaged:
+    if found.damaged:
         raise typer.Exit(3)
+
+
+def _write(found: Any, html: Path | None, figures: Path | None, attention: str | None, sample: int) -> None:
+    from xmodal import console
+    from xmodal.report.content import chapters
+    from xmodal.report.files import write_figures, write_page
+
+    said = chapters(found, attention, sample)
+    if html:
+        write_page(said, found.damaged, html)
+        console.say(f"wrote {html}")
+    if figures:
+        console.say(f"wrote {write_figures(said, figures)} files in {figures}")
 
 
 @app.command()

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from xmodal.console.streams import err, say
-from xmodal.console.tables import hundred, minutes, percent
+from xmodal.console.tables import minutes
+from xmodal.report.numbers import hundred, percent
 from xmodal.run.events import Evaluated, Evaluating, Event, Started, Stepped
 from xmodal.study.design import Trial
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting

@@ -10,7 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from xmodal.console.streams import err, out, say
-from xmodal.console.tables import hundred, percent, show_rows
+from xmodal.console.tables import show_rows
+from xmodal.report.numbers import hundred, percent
+from xmodal.report.words import labelled
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Stepped, Stopped
 
 
@@ -114,14 +116,14 @@ _REASONS = {
 
 def show_results(results: Sequence[Mapping[str, Any]]) -> None:
     """A table of runs: status, scores with their interval over test items, floors, steps and time."""
-    rows = []
+    rows, labels = [], labelled(results)
     for result in results:
         test = result.get("test") or {}
         scores = [("", test.get("accuracy")), *_subsets(test)]
         low, high = test.get("interval", (None, None))
-        status = "" if result["status"] == "done" else f" {result['status']}"
+        status = " tiny" * result.get("tiny", False) + f" {result['status']}" * (result["status"] != "done")
         row = (
-            f"{result['name']} s{result['seed']}{status}",
+            f"{labels[result['name'], result['recipe_digest']]} s{result['seed']}{status}",
             "\n".join(f"{name} {hundred(value)}".strip() for name, value in scores),
             "" if low is None else f"{hundred(low)}-{hundred(high)}",
             "\n".join(f"{name.replace('_', ' ')} {hundred(value)}" for name, value in result.get("floors", {}).items()),

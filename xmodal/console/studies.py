@@ -8,7 +8,9 @@ from typing import Any
 from rich.text import Text
 
 from xmodal.console.streams import err, out
-from xmodal.console.tables import hundred, minutes, percent, show_rows
+from xmodal.console.tables import minutes, show_rows
+from xmodal.report.numbers import hundred, points
+from xmodal.report.words import blemishes, notes
 
 
 def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
@@ -57,24 +59,8 @@ def show_study(study: Mapping[str, Any]) -> None:
     _show_effects(f"less {study['control']}", [(row["arm"], row) for row in study["comparisons"]])
     if study["contrasts"]:
         _show_effects("effect", [(" x ".join(row["factors"]), row) for row in study["contrasts"]])
-    floors = ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in study["floors"].items())
-    lines = [
-        f"floors: {floors}" if floors else "",
-        "95 %: Student's interval over seeds; differences are in points, paired by seed",
-        "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
-        f"{100 * study['power']:.0f} %",
-        "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
-        *(f"which of {one} and {two} is ahead depends on the rate" for one, two in study["reversals"][:3]),
-    ]
-    out.print(Text("\n".join(filter(None, lines)), style="dim"), soft_wrap=True)
-    bad = [
-        f"{arm['name']}, lr {run['rate']:g}, seed {run['seed']}: {run['status']} {run.get('error', '')}".strip()
-        for arm in study["arms"]
-        for run in arm["tuning"] + arm["report"]
-        if run["status"] != "done"
-    ]
-    bad += [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
-    if bad:
+    out.print(Text("\n".join(notes(study)), style="dim"), soft_wrap=True)
+    if bad := blemishes(study):
         out.print(Text("\n".join(bad), style="yellow"), soft_wrap=True)
 
 
@@ -88,8 +74,8 @@ def _show_effects(title: str, effects: Sequence[tuple[str, Mapping[str, Any]]]) 
         low, high = row["interval"] or (None, None)
         cells = (
             name,
-            "–" if row["difference"] is None else f"{100 * row['difference']:+.1f}",
-            "–" if low is None or high is None else f"{100 * low:+.1f} {100 * high:+.1f}",
+            points(row["difference"]),
+            "–" if low is None else f"{points(low)} {points(high)}",
             "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
             "–" if row["detectable"] is None else f"{100 * row['detectable']:.1f}",
             Text(row["verdict"], style=_VERDICTS[row["verdict"]]),

@@ -18,16 +18,6 @@ LONGEST = 13
 """Longer words are broken where room is short; those of the first column, which names the row, never are."""
 
 
-def percent(share: float | None) -> str:
-    """`99.2 %`, or a dash for what is not known."""
-    return "–" if share is None else f"{hundred(share)} %"
-
-
-def hundred(share: float | None) -> str:
-    """`99.2`, or a dash for what is not known."""
-    return "–" if share is None else f"{100 * share:.1f}"
-
-
 def minutes(seconds: float) -> str:
     """`0.4 min`, `25 min` or `3.1 h`."""
     many = max(seconds / 60, 0.1)

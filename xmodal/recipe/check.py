@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +17,9 @@ from xmodal.errors import RecipeError, UsageError, did_you_mean
 from xmodal.recipe import source
 from xmodal.recipe.schema import COMPONENTS, Recipe, TrainOptions, options_class
 from xmodal.types import Geometry, PerPosition, Site
+
+if TYPE_CHECKING:
+    from xmodal.bodies.options import BodyOptions
 
 KeyPath = source.KeyPath
 T = TypeVar("T")
@@ -47,7 +50,23 @@ def load_recipe(
         if not isinstance(small, dict) or not small:
             raise RecipeError([UsageError("this recipe has no tiny form", where=str(path), fix="add a section `tiny`")])
         read = source.read(path, asked, over="tiny")
-    return _Check(read).recipe()
+    recipe = _Check(read).recipe()
+    return recipe.shrunk() if tiny else recipe
+
+
+def sites_of(body: BodyOptions, geometry: Geometry | None) -> list[Site]:
+    """The site of every parameter of a model, which for most bodies need not be built, nor torch be loaded.
+
+    Args:
+        body: its body.
+        geometry: what its tokenizer makes of a sample; all that an input layer can have where that is not known.
+    """
+    sites = [*body_sites(body), Site("input"), Site("head"), Site("head", kind="bias")]
+    if geometry is None or geometry.inputs:
+        sites.append(Site("input", kind="bias"))
+    if geometry is None or geometry.prefix:
+        sites.append(Site("input", part="class"))
+    return sites
 
 
 class _Check:
@@ -180,11 +199,7 @@ class _Check:
         parsed = freeze.parse(spec)
         if anatomy is None:
             return
-        sites = [*body_sites(body), Site("input"), Site("head"), Site("head", kind="bias")]
-        if geometry is None or geometry.inputs:
-            sites.append(Site("input", kind="bias"))
-        if geometry is None or geometry.prefix:
-            sites.append(Site("input", part="class"))
+        sites = sites_of(body, geometry)
         selection = parsed.select(sites, owner=body.name)
         if all(site in selection.frozen or not site.used for site in sites):
             raise UsageError(

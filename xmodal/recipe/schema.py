@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, PrivateAttr, SerializeAsAny
 
 from xmodal.bodies import BODIES
 from xmodal.components import Entry, Options, load, lookup
@@ -63,6 +63,8 @@ class Lock(Options):
     """SHA-256 of the body's values and of each split."""
     threads: int = Field(ge=1, le=4096)
     """CPU threads that the run used."""
+    tiny: bool = False
+    """Whether it was the tiny form of its recipe, whose scores say nothing."""
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -101,6 +103,18 @@ class Recipe(Options):
     """Overrides that make the recipe run in seconds, for `--tiny`: the same path on next to nothing."""
     lock: Lock | None = None
     """Written by a run into `recipe.lock.yaml`; a recipe that has it must meet it."""
+    _shrunk: bool = PrivateAttr(default=False)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether this is the tiny form of a recipe, or the lock file of one."""
+        return self._shrunk or (self.lock is not None and self.lock.tiny)
+
+    def shrunk(self) -> Recipe:
+        """The same recipe, known as the tiny form that it is."""
+        recipe = self.model_copy()
+        recipe._shrunk = True
+        return recipe
 
     def digest(self) -> str:
         """Identifies the experiment: everything that can change its numbers, the seed and the versions left out.

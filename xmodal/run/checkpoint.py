@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from xmodal.errors import FULL, DamagedError, UnwrittenError
+from xmodal.errors import DamagedError
 from xmodal.freeze.seal import tensor_digest
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Puts `content` in `file` so that a reader, now or after a crash, finds all of the old or all of the new.
-
-    Raises:
-        UnwrittenError: the disk is full or the folder cannot be written; the old file is as it was.
-    """
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise unwritten(file, error) from error
-
-
-def unwritten(file: Path, error: OSError) -> UnwrittenError:
-    """The error for a file of a run that could not be written."""
-    full = error.errno in FULL
-    fix = "free some space, then go on with --resume" if full else "choose a folder that can be written with --out"
-    return UnwrittenError(
-        f"cannot write {file.name}",
-        where=str(file.parent),
-        why=error.strerror or str(error),
-        fix=f"{fix}; what was written before is as it was",
-    )
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """`write_whole` for JSON, which has no NaN."""
-    write_whole(file, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+from xmodal.run.whole import write_whole
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -80,6 +43,19 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, state
     except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise damaged(file, f"it is cut off, was changed, or is not a checkpoint of ours ({error})") from None
+
+
+def lay_over(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Gives parameters, by site, the values that `file` held.
+
+    Raises:
+        DamagedError: it lacks one, or has another shape for it.
+    """
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if name not in tensors or tensors[name].shape != parameter.shape:
+                raise damaged(file, f"it has no {name} of the shape {tuple(parameter.shape)}")
+            parameter.copy_(tensors[name])
 
 
 def damaged(file: Path, why: str) -> DamagedError:

@@ -15,10 +15,10 @@ from xmodal.errors import BusyError, DamagedError, RecipeError, UnwrittenError, 
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.lock import LOCK, write_lock
 from xmodal.recipe.schema import Lock
-from xmodal.run.checkpoint import unwritten, write_json, write_whole
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
 from xmodal.run.result import RESULT, read_result
+from xmodal.run.whole import unwritten, write_json, write_whole
 
 EVENTS = "events.jsonl"
 

@@ -24,7 +24,7 @@ from xmodal.assemble import Model
 from xmodal.heads import score
 from xmodal.recipe import TrainOptions
 from xmodal.run import optimizer as optimizers
-from xmodal.run.checkpoint import damaged, load_tensors, save_tensors
+from xmodal.run.checkpoint import damaged, lay_over, load_tensors, save_tensors
 from xmodal.run.evaluate import Scores, evaluate
 from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
 from xmodal.types import Split
@@ -138,7 +138,7 @@ class Loop:
             raise damaged(file, f"its state is not that of a run ({error.error_count()} faults)") from None
         if not 0 <= self.state.best_step <= self.state.step <= self.job.options.steps:
             raise damaged(file, f"it says step {self.state.step} of {self.job.options.steps}")
-        self._load_parameters(tensors, file)
+        lay_over(self.job.trainable, tensors, file)
         optimizers.restore_state(self.optimizer, self.job.trainable, tensors)
         self._settle_best()
         if self.state.best:
@@ -151,7 +151,7 @@ class Loop:
 
     def load_best(self) -> None:
         """Gives the model its best parameters, as validation chose them."""
-        self._load_parameters(self._best_tensors(), self.job.folder / BEST)
+        lay_over(self.job.trainable, self._best_tensors(), self.job.folder / BEST)
 
     def events(self) -> Iterator[Event]:
         """Trains until the end, divergence or a signal, looking at validation as it goes."""
@@ -265,10 +265,3 @@ class Loop:
         if state != {"step": self.state.best_step}:
             raise damaged(file, f"it is of {state}, and the best step was {self.state.best_step}")
         return tensors
-
-    def _load_parameters(self, tensors: dict[str, Tensor], file: Path) -> None:
-        with torch.no_grad():
-            for name, parameter in self.job.trainable.items():
-                if name not in tensors or tensors[name].shape != parameter.shape:
-                    raise damaged(file, f"it has no {name} of the shape {tuple(parameter.shape)}")
-                parameter.copy_(tensors[name])

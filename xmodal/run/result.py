@@ -59,6 +59,8 @@ class _Result(BaseModel, extra="allow"):
     seconds: float | None = None
     digests: dict[str, str] = Field(default_factory=dict)
     coverage: dict[str, dict[str, _Count]] | None = None
+    tiny: bool = False
+    error: str = ""
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
@@ -69,13 +71,18 @@ class _Result(BaseModel, extra="allow"):
         return self
 
 
-def sealed(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result with a digest of itself, so that a figure changed by hand is not believed."""
-    return {**result, "digest": _digest(result)}
+def sealed(said: Mapping[str, Any], key: str = "digest") -> dict[str, Any]:
+    """What is said with a digest of itself under `key`, so that a figure changed by hand is not believed."""
+    return {**said, key: _digest(said, key)}
 
 
-def _digest(result: Mapping[str, Any]) -> str:
-    said = {key: value for key, value in result.items() if key != "digest"}
+def is_sealed(said: Mapping[str, Any], key: str = "digest") -> bool:
+    """Whether it is still what was sealed."""
+    return said.get(key) == _digest(said, key)
+
+
+def _digest(said: Mapping[str, Any], own: str) -> str:
+    said = {key: value for key, value in said.items() if key != own}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -87,11 +94,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / RESULT
     try:
-        result = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
+        result = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)
         if not isinstance(result, dict) or result.get("schema") != SCHEMA:
             raise ValueError(f"it is not a result of schema {SCHEMA}")
         _Result.model_validate(result)
-        if result.get("digest") != _digest(result):
+        if not is_sealed(result):
             raise ValueError("it was changed: its digest is not that of what it says")
     except FileNotFoundError:
         return None
@@ -104,13 +111,23 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def _refuse(word: str) -> None:
+def refuse_constant(word: str) -> None:
+    """For NaN and infinities, which JSON has not and Python reads."""
     raise ValueError(f"{word} is not JSON")
 
 
 def _damaged(file: Path, why: str) -> DamagedError:
     fix = "delete it and go on with --resume, or run it again: xmodal train RECIPE --force"
     return DamagedError("cannot be read", where=str(file), why=why, fix=fix)
+
+
+def made_with(folder: Path) -> dict[str, str]:
+    """Versions and threads that a run was made with, as its folder says; empty where it does not."""
+    try:
+        said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        return {**{str(k): str(v) for k, v in said["versions"].items()}, "threads": str(said["threads"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def comparable(result: dict[str, Any]) -> dict[str, Any]:

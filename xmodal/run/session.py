@@ -22,12 +22,12 @@ from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
 from xmodal.run.bare import arithmetic, resolve
-from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Job, Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, sealed
+from xmodal.run.whole import write_json
 from xmodal.tasks import build_task
 from xmodal.types import SPLITS, Task
 
@@ -171,7 +171,7 @@ class _Session:
         """From the model at step 0, or the last checkpoint, to the result."""
         recipe, folder, task, assembled = self.recipe, self.folder, self.task, self.assembled
         device = torch.device(recipe.device)
-        lock = Lock(versions=versions(), digests=self.digests, threads=self.threads)
+        lock = Lock(versions=versions(), digests=self.digests, threads=self.threads, tiny=recipe.is_tiny)
         buffers = dict(assembled.model.named_buffers())
         seal = Seal.of(assembled.plan, buffers)
         loop = Loop(self._job(device, seal.digest, guard=lambda: seal.check(assembled.plan, buffers)))
@@ -306,6 +306,7 @@ class _Session:
             "status": status,
             "name": recipe.name,
             "seed": recipe.seed,
+            "tiny": recipe.is_tiny,
             "recipe_digest": self.folder.digest,
             "test": rest.pop("test", None),
             "val": state.best if state else None,

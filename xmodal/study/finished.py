@@ -14,9 +14,7 @@ from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
 from xmodal.run.result import FINISHED, read_result
 from xmodal.study.factors import Asked
-
-STUDIES, STUDY = "studies", "study.json"
-SCHEMA = 1
+from xmodal.study.reading import SCHEMA, STUDIES, STUDY, read_study
 
 
 def question_of(asked: Asked, **said: Any) -> str | None:
@@ -44,10 +42,10 @@ def finished(out: Path, question: str | None) -> tuple[Path, dict[str, Any]] | N
     """The file and content of the study of this question, if every one of its runs lies in `out` as it says."""
     for file in sorted((out / STUDIES).glob(f"*/{STUDY}")) if question else ():
         try:
-            study = json.loads(file.read_text(encoding="utf-8"))
-            if study["schema"] == SCHEMA and study["question"] == question and _stands(study, out):
+            study = read_study(file.parent)
+            if study["question"] == question and _stands(study, out):
                 return file, study
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, DamagedError):
+        except (KeyError, DamagedError):
             continue  # the study is made again, and that finds what is wrong
     return None
 

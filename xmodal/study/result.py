@@ -9,7 +9,7 @@ from typing import Any
 
 from xmodal.study import stats
 from xmodal.study.design import Design, Trial
-from xmodal.study.finished import SCHEMA
+from xmodal.study.reading import SCHEMA
 from xmodal.study.stats import Effect
 from xmodal.study.sweep import Choice
 
@@ -90,6 +90,7 @@ def summary(
         "schema": SCHEMA,
         "name": design.arms.control.recipe.name,
         "digest": design.digest(),
+        "tiny": design.arms.control.recipe.is_tiny,
         "control": design.arms.control.name,
         "factors": [{"key": factor.key, "levels": list(factor.levels)} for factor in design.arms.factors],
         "rates": list(rates),

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
 from math import prod, sqrt
-from typing import Any, Literal
+from typing import Any
 
 import numpy
 from scipy import optimize, special, stats
+
+from xmodal.study.reading import Word
 
 FEWEST = 3
 """Fewest seeds for which there is an interval or a p-value."""
@@ -23,7 +25,6 @@ ALPHA, POWER = 0.05, 0.8
 MARGIN = 0.01
 """The smallest difference that matters unless the user says another: one point of accuracy."""
 
-Word = Literal["supported", "not resolved", "contradicted", "edge-limited"]
 Bounds = tuple[float, float]
 Scores = Mapping[int, float]  # by seed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from statistics import mean
 from time import perf_counter, sleep
 from typing import Any
 
-from xmodal.run.checkpoint import write_json
 from xmodal.run.events import Event, Started
+from xmodal.run.result import made_with, sealed
+from xmodal.run.whole import write_json
 from xmodal.study.attempts import Attempt, Attempts, Here, Workers
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
-from xmodal.study.finished import STUDIES, STUDY
+from xmodal.study.reading import SEAL, STUDIES, STUDY
 from xmodal.study.result import Outcome, summary
 from xmodal.study.sweep import Choice, choose
 
@@ -77,7 +77,7 @@ def run_study(
         runner.report(choices)
     finally:
         runner.attempts.close()
-    result = {**summary(design, rates, choices, runner.outcomes), "question": question}
+    result = sealed({**summary(design, rates, choices, runner.outcomes), "question": question}, SEAL)
     file = out / STUDIES / f"{design.arms.control.recipe.name}-{design.digest()}" / STUDY
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)
@@ -184,7 +184,7 @@ class _Runner:
         if attempt.error:
             outcome = Outcome(trial, "failed", error=attempt.error)
         elif run and run.result["status"] != "interrupted":
-            outcome = Outcome.of(trial, run.result, str(run.folder.relative_to(self._out)), _made_with(run.folder))
+            outcome = Outcome.of(trial, run.result, str(run.folder.relative_to(self._out)), made_with(run.folder))
         else:
             return None
         ran = run is None or run.ran
@@ -204,12 +204,3 @@ class _Runner:
             return None
         each = {arm: mean(self._seconds.get(arm, all_of_them)) for arm in self._left}
         return sum(count * each[arm] for arm, count in self._left.items()) / self._slots
-
-
-def _made_with(folder: Path) -> dict[str, str]:
-    """Versions and threads that a run was made with, as its folder says; empty where it does not."""
-    try:
-        said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        return {**{str(k): str(v) for k, v in said["versions"].items()}, "threads": str(said["threads"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

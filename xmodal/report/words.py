@@ -1,0 +1,40 @@
+"""What must be said beside numbers, on the terminal and in reports alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xmodal.report.numbers import percent
+
+
+def notes(study: Mapping[str, Any]) -> list[str]:
+    """How the tables of a study are to be read."""
+    floors = ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in study["floors"].items())
+    lines = [
+        f"floors: {floors}" if floors else "",
+        "95 %: Student's interval over seeds; differences are in points, paired by seed",
+        "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
+        f"{100 * study['power']:.0f} %",
+        "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
+        *(f"which of {one} and {two} is ahead depends on the rate" for one, two in study["reversals"][:3]),
+    ]
+    return [line for line in lines if line]
+
+
+def blemishes(study: Mapping[str, Any]) -> list[str]:
+    """Runs that did not end well, and versions that differ."""
+    bad = [
+        f"{arm['name']}, lr {run['rate']:g}, seed {run['seed']}: {run['status']} {run.get('error', '')}".strip()
+        for arm in study["arms"]
+        for run in arm["tuning"] + arm["report"]
+        if run["status"] != "done"
+    ]
+    return bad + [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
+
+
+def labelled(results: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What to call each recipe, by name and digest: the name, and the start of the digest where names are alike."""
+    keys = list(dict.fromkeys((result["name"], result["recipe_digest"]) for result in results))
+    names = [name for name, _ in keys]
+    return {(name, digest): name if names.count(name) == 1 else f"{name} {digest[:8]}" for name, digest in keys}

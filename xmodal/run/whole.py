@@ -1,0 +1,49 @@
+"""Files that are written whole or not at all. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xmodal.errors import FULL, UnwrittenError
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Puts `content` in `file` so that a reader, now or after a crash, finds all of the old or all of the new.
+
+    Raises:
+        UnwrittenError: the disk is full or the folder cannot be written; the old file is as it was.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise unwritten(file, error) from error
+
+
+def unwritten(file: Path, error: OSError) -> UnwrittenError:
+    """The error for a file of a run that could not be written."""
+    full = error.errno in FULL
+    fix = "free some space, then go on with --resume" if full else "choose a folder that can be written with --out"
+    return UnwrittenError(
+        f"cannot write {file.name}",
+        where=str(file.parent),
+        why=error.strerror or str(error),
+        fix=f"{fix}; what was written before is as it was",
+    )
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """`write_whole` for JSON, which has no NaN."""
+    write_whole(file, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
