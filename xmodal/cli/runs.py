@@ -95,7 +95,7 @@ def ablate(
         console.show_preview(design.preview(), result=dry_run)
         if dry_run:
             return None
-        if not yes and sys.stdin.isatty() and not _confirmed():
+        if not yes and not confirmed():
             return console.say("nothing was run")
         try:
             stop, listen = Signals(), console.show_progress
@@ -115,7 +115,10 @@ def ablate(
     raise typer.Exit(1 if failed else 0)
 
 
-def _confirmed() -> bool:
+def confirmed() -> bool:
+    """Whether to run what was shown; nobody is asked where there is no terminal."""
+    if not sys.stdin.isatty():
+        return True
     try:
         return typer.confirm("run it?", default=True, err=True)
     except typer.Abort:

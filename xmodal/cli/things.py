@@ -13,7 +13,9 @@ from xmodal.cli.words import Again, Json, Override, RecipeArgument, Source, app,
 
 @app.command("list")
 def list_(
-    kind: Annotated[Literal["tasks", "tokenizers", "bodies", "heads", "recipes"], typer.Argument(help="What to list.")],
+    kind: Annotated[
+        Literal["tasks", "tokenizers", "bodies", "heads", "recipes", "papers"], typer.Argument(help="What to list.")
+    ],
     as_json: Json = False,
 ) -> None:
     """List what there is, and whether it is on this machine."""
@@ -27,8 +29,10 @@ def list_(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A task, tokenizer, body or head.")]) -> None:
-    """Show a component: what it is, its options, and for a body its size, licence and provenance."""
+def show(
+    name: Annotated[str, typer.Argument(help="A task, tokenizer, body, head, paper or table of a paper.")],
+) -> None:
+    """Show a component: what it is, its options, and for a body its size; or what a paper reports."""
     from xmodal import console, inventory
 
     for title, columns, rows in inventory.details(name):

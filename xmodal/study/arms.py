@@ -91,6 +91,15 @@ def make_arms(asked: Asked) -> Arms:
     return Arms(tuple(factors), tuple(made))
 
 
+def arm_of(name: str, recipe: Recipe) -> Arm:
+    """An arm that is a recipe as it stands.
+
+    Raises:
+        UsageError: it freezes everything.
+    """
+    return _arm(name, {}, recipe, assemble(recipe, weights=False).plan)
+
+
 def _factorial(asked: Asked) -> Iterator[Arm]:
     toggles = [factor for factor in asked.factors if factor.toggles]
     for values, overrides in asked.variants():
