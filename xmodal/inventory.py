@@ -11,13 +11,13 @@ from xmodal import sources
 from xmodal.bodies import sites, skeleton
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins
-from xmodal.errors import DamagedError, MissingError, UsageError, did_you_mean
+from xmodal.errors import DamagedError, UsageError, did_you_mean
 from xmodal.papers import library as papers
 from xmodal.papers.library import shown
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, options_class
-from xmodal.run.result import RESULT, read_result
+from xmodal.run.result import places, read_result
 from xmodal.tasks.options import TaskOptions
 
 SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}
@@ -247,20 +247,9 @@ def results(folders: list[Path]) -> tuple[list[dict[str, Any]], list[DamagedErro
         MissingError: there are none, or one of `folders` is not there.
     """
     found, damaged = [], []
-    for folder in folders:
-        if not folder.is_dir():
-            raise MissingError("no such folder of runs", where=str(folder), fix="name folders that xmodal train wrote")
-        places = [folder] if (folder / RESULT).exists() else sorted(p.parent for p in folder.rglob(RESULT))
-        for place in places:
-            try:
-                found += filter(None, [read_result(place)])
-            except DamagedError as error:
-                damaged.append(error)
-    if not found and not damaged:
-        raise MissingError(
-            "no finished run",
-            where=", ".join(map(str, folders)),
-            why=f"there is no {RESULT}",
-            fix="xmodal train RECIPE",
-        )
+    for place in places(folders):
+        try:
+            found += filter(None, [read_result(place)])
+        except DamagedError as error:
+            damaged.append(error)
     return found, damaged

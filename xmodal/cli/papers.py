@@ -60,3 +60,20 @@ def reproduce(
         console.say("interrupted; finished runs are kept, and the same command goes on")
         raise typer.Exit(130)
     raise typer.Exit(1 if any(cell["status"] in ("failed", "partly") for cell in made.result["cells"]) else 0)
+
+
+def report_against(table: str, folders: list[Path], as_json: bool) -> None:
+    """`xmodal report DIR... --against PAPER/TABLE`."""
+    from xmodal import console
+    from xmodal.papers.library import find_table
+
+    found = find_table(table)
+    from xmodal.papers.against import against
+
+    said = against(found, folders)
+    if as_json:
+        console.write(json.dumps(said, indent=2))
+    else:
+        console.show_against(said)
+    if said["damaged"]:
+        raise typer.Exit(3)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from xmodal.cli.papers import report_against
 from xmodal.cli.words import Again, Json, Override, RecipeArgument, Source, app, bench_app, get_app, load
 
 
@@ -42,9 +43,14 @@ def show(
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold them.")],
+    against: Annotated[
+        str, typer.Option(metavar="PAPER/TABLE", help="Put them beside the numbers of a paper: lu2021/table2.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Put the results of runs side by side."""
+    if against:
+        return report_against(against, folders, as_json)
     from xmodal import console, inventory
 
     results, damaged = inventory.results(folders)
@@ -56,6 +62,7 @@ def report(
         console.show_error(error)
     if damaged:
         raise typer.Exit(3)
+    return None
 
 
 @app.command()

@@ -67,6 +67,41 @@ def show_table(table: Mapping[str, Any]) -> None:
     out.print(Text("\n".join([*lines, *_differences(table)]), style="dim"), soft_wrap=True)
 
 
+def show_against(said: Mapping[str, Any]) -> None:
+    """Finished runs beside a paper's numbers, each as what it is."""
+    rows = []
+    for cell in said["cells"]:
+        ours = "–" if cell["mean"] is None else f"{cell['mean']:.1f}"
+        row = (
+            f"{cell['row']} on {cell['column']}",
+            shown(cell["theirs"], cell["theirs_error"]),
+            ours,
+            "–" if cell["interval"] is None else "-".join(f"{end:.1f}" for end in cell["interval"]),
+            str(cell["seeds"] or "–"),
+            "–" if cell.get("floor") is None else f"{cell['floor']:.1f}",
+            "–" if cell["difference"] is None else f"{cell['difference']:+.1f}",
+            f"{cell['called']}, lr {cell['rate']:g}" if cell["called"] else "",
+        )
+        rows.append(row)
+    columns = ("cell", ">theirs", ">ours %", ">95 %", ">seeds", ">floor", ">less theirs", "ours is")
+    show_rows(columns, rows, f"{said['table']}: {said['about']}")
+    faults = list(dict.fromkeys(fault for cell in said["cells"] for fault in cell.get("legacy", ())))
+    faults += [
+        f"{cell['row']} on {cell['column']}: {cell['diverged']} diverged"
+        for cell in said["cells"]
+        if cell.get("diverged")
+    ]
+    if faults + said["damaged"]:
+        out.print(Text("\n".join([*faults, *said["damaged"]]), style="yellow"), soft_wrap=True)
+    lines = [
+        "95 %: Student's interval over seeds, from three on; runs of different recipes or rates are not averaged",
+        f"xmodal reproduce {said['table']} --dry-run tells how each differs from the paper",
+        f"{said['tuning_runs']} runs of tuning seeds were left out" if said["tuning_runs"] else "",
+        f"{said['other_runs']} runs are none of this table's, or have not ended" if said["other_runs"] else "",
+    ]
+    out.print(Text("\n".join(filter(None, lines)), style="dim"), soft_wrap=True)
+
+
 _STYLES = {"done": "", "partly": "yellow", "failed": "red", "missing": "dim"}
 
 

@@ -79,6 +79,7 @@ def show_study(study: Mapping[str, Any]) -> None:
         for run in arm["tuning"] + arm["report"]
         if run["status"] != "done"
     ]
+    bad += list(dict.fromkeys(fault for arm in study["arms"] for fault in arm.get("legacy", ())))
     bad += [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
     if bad:
         out.print(Text("\n".join(bad), style="yellow"), soft_wrap=True)

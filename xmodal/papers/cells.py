@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,7 +156,7 @@ def _cell(wanted: Wanted, row: str, column: str) -> Cell:
     name = wanted.table.recipe_of(row, column)
     if name is None:
         return Cell(row, column, why="the package has no recipe for it")
-    base = load_recipe(shipped()[name])
+    base = _base(name)
     if wanted.scale == "cpu" and base.body.name in cpu_scale().absent:
         why = f"{base.body.name} has no stand-in at this scale: {cpu_scale().absent[base.body.name]}"
         return Cell(row, column, base=base, why=why)
@@ -164,10 +165,15 @@ def _cell(wanted: Wanted, row: str, column: str) -> Cell:
     recipe = _made(wanted, name, base, column, own, label)
     if not recipe.body.init.startswith(RUN):
         return Cell(row, column, recipe, base)
-    first = next(word for word, path in shipped().items() if word.replace("/", "-").replace("_", "-") == _run_of(base))
-    body = load_recipe(shipped()[first])
+    first = next(word for word in shipped() if word.replace("/", "-").replace("_", "-") == _run_of(base))
+    body = _base(first)
     before = _made(wanted, first, body, body.task.name, (), body.name)
     return Cell(row, column, recipe, base, before=before)
+
+
+@cache
+def _base(name: str) -> Recipe:
+    return load_recipe(shipped()[name])
 
 
 def _run_of(recipe: Recipe) -> str:

@@ -59,15 +59,15 @@ class _Check:
     def recipe(self) -> Recipe:
         data = dict(self.read.data)
         parts = {name: self.component(name, data.get(name)) for name in COMPONENTS if name in data}
-        legacy, task = data.get("legacy"), parts.get("task")
-        if isinstance(legacy, dict) and legacy.get("listops_tokens") and isinstance(task, ListOpsOptions):
+        said, task = data.get("legacy"), parts.get("task")
+        if isinstance(said, dict) and said.get("listops_tokens") and isinstance(task, ListOpsOptions):
             parts["task"] = task.model_copy(update=WITHOUT_BRACKETS)
         filled = {**data, **parts}
         recipe = self.validate(Recipe, filled, ())
         good = {name: part for name, part in parts.items() if part is not None}
         self.together(good, data)
-        if recipe and recipe.legacy:
-            self.attempt(("legacy",), lambda: recipe.legacy and recipe.legacy.fits(recipe.task))
+        if recipe and (legacy := recipe.legacy) and "task" in good:
+            self.attempt(("legacy",), lambda: legacy.fits(recipe.task))
         if self.problems or recipe is None:
             self.problems.sort(key=lambda problem: self.position(problem[0]))
             raise RecipeError(problem for _, problem in self.problems)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from xmodal.errors import DamagedError
+from xmodal.errors import DamagedError, MissingError
 from xmodal.recipe.schema import NAME
 
 RESULT = "result.json"
@@ -102,6 +102,23 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
     return result
+
+
+def places(folders: Iterable[Path]) -> list[Path]:
+    """The run folders with a result that `folders` are, or hold at any depth.
+
+    Raises:
+        MissingError: there are none, or one of `folders` is not there.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise MissingError("no such folder of runs", where=str(folder), fix="name folders that xmodal train wrote")
+        found += [folder] if (folder / RESULT).exists() else sorted(file.parent for file in folder.rglob(RESULT))
+    if not found:
+        where = ", ".join(map(str, folders))
+        raise MissingError("no finished run", where=where, why=f"there is no {RESULT}", fix="xmodal train RECIPE")
+    return found
 
 
 def _refuse(word: str) -> None:
