@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import keys, page, sections
 
 from xmodal.errors import MissingError, UsageError
 from xmodal.papers import reproduce as module
@@ -110,7 +111,7 @@ def test_a_table_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     broken = reproduce(asked, out=tmp_path / "broken", stop=lambda: next(asks) > 30)
     assert not broken.whole
     assert {cell["status"] for cell in broken.result["cells"]} >= {"missing"}
-    assert "not run yet" in {cell["why"] for cell in broken.result["cells"]}
+    assert "its column has not run to its end" in {cell["why"] for cell in broken.result["cells"]}
     done = reproduce(asked, out=tmp_path / "broken")
     assert done.whole
     assert done.file == tmp_path / "broken" / whole.file.relative_to(tmp_path / "whole")
@@ -172,3 +173,10 @@ def test_the_preview_counts_what_the_studies_do() -> None:
     assert said["runs"] == 4 * (5 + 3)
     assert said["most_steps"] == 2 * said["runs"]
     assert module.TABLE == "table.json"
+
+
+def test_the_reference_has_every_key_of_a_table(tmp_path: Path) -> None:
+    made = reproduce(plan(rows=["random"]), out=tmp_path).result
+    text = sections(page("reference/papers.md"), 2)["table.json"]
+    assert keys(text.split("### ")[0]) == list(made)
+    assert set(keys(sections(text, 3)["Cells"])) == made["cells"][0].keys()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from xmodal import sources
@@ -146,8 +147,8 @@ def _chosen(wanted: Wanted, kind: str, asked: Sequence[str], there: list[str]) -
             raise UsageError(
                 f"{wanted.table.name} has no {kind} '{name}'{did_you_mean(name, there)}",
                 where=f"--{kind}",
-                why=f"it has {', '.join(repr(word) if ' ' in word else word for word in there)}",
-                fix=f"--{kind} {there[0]!r}" if " " in there[0] else f"--{kind} {there[0]}",
+                why=f"it has {', '.join(map(quote, there))}",
+                fix=f"--{kind} {quote(there[0])}",
             )
     return [name for name in there if not asked or name in asked]
 
@@ -263,7 +264,7 @@ def enforce_here(wanted: Wanted, cells: Sequence[Cell]) -> None:
         named = list(dict.fromkeys(getattr(cell, kind) for cell in cells))
         if whole := [name for name in named if name not in {getattr(cell, kind) for cell in short}]:
             option = "--task" if kind == "column" else "--row"
-            fixes.append(f"or leave out what needs it: {' '.join(f'{option} {name!r}' for name in whole)}")
+            fixes.append(f"or leave out what needs it: {' '.join(f'{option} {quote(name)}' for name in whole)}")
             break
     if wanted.scale == "full" and any("from the hub" in need for need in missing):
         fixes.append("or take bodies that need no hub: --scale cpu")

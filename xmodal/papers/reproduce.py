@@ -287,7 +287,7 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
 def _ours(arm: Mapping[str, Any] | None, theirs: float, why: str, runnable: bool) -> dict[str, Any]:
     """What a study found of a cell, in percent; `missing` where there is nothing, `failed` where nothing ended well."""
     if arm is None:
-        said = why or ("not run yet" if runnable else "")
+        said = why or ("its column has not run to its end" if runnable else "")
         status = "failed" if why and runnable else "missing"
         return {**_EMPTY, "status": status, "why": said}
     runs = arm["report"]
