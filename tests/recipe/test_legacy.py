@@ -11,11 +11,13 @@ import torch
 
 from xmodal import console
 from xmodal.assemble import Model, assemble
-from xmodal.errors import RecipeError
+from xmodal.errors import RecipeError, UsageError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.run.events import Event, Started
 from xmodal.run.session import train
+from xmodal.study.arms import enforce, make_arms
+from xmodal.study.factors import Asked
 from xmodal.tasks import build_task
 from xmodal.tasks.expressions import CLOSER, encode, evaluate
 from xmodal.tasks.splits import batches_of
@@ -203,3 +205,14 @@ def test_a_run_with_a_switch_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
         made.legacy,
         json.loads((run.folder / "result.json").read_text())["recipe_digest"],
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("listops_fpt", "legacy.read_padding=null,true"), ("bit_memory_fpt", "legacy.sampled_evaluation=null,25")],
+)
+def test_a_switch_is_a_factor_like_any_other(name: str, factor: str) -> None:
+    made = make_arms(Asked(shipped()[name], vary=[factor], tiny=True))
+    assert [bool(arm.recipe.faults) for arm in made.arms] == [False, True]
+    with pytest.raises(UsageError, match="also differ in legacy"):
+        enforce(made.arms, ["train.steps"])
