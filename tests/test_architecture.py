@@ -21,7 +21,7 @@ RECIPE = PACKAGE.parent / "recipes" / "quickstart.yaml"
 
 ORDER = (
     "types", "tensors", "errors", "seeds", "components", "sources", "tasks", "tokenizers", "bodies", "freeze", "heads",
-    "recipe", "assemble", "run", "study", "report", ("bench", "inventory", "console"), "cli", "pytest_plugin",
+    "recipe", "assemble", "run", "study", "report", "papers", ("bench", "inventory", "console"), "cli", "pytest_plugin",
     "__main__",
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in ((names,) if isinstance(names, str) else names)}
@@ -220,6 +220,8 @@ COMMANDS = [
     ["list", "bodies"],
     ["show", "mnist"],
     ["show", "patch"],
+    ["list", "papers"],
+    ["show", "lu2021/table2"],
 ]
 
 

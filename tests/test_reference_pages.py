@@ -16,6 +16,7 @@ from pages import CONTRACTS, ROOT, commands, keys, page, sections
 import xmodal
 from xmodal import errors
 from xmodal.components import load
+from xmodal.recipe.legacy import LegacyOptions
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, Lock, Recipe, TrainOptions, options_class
 
@@ -70,7 +71,9 @@ def spellings_of(parameter: Any) -> str:
 # Recipes and components
 
 
-@pytest.mark.parametrize(("section", "model"), [("Top level", Recipe), ("train", TrainOptions), ("lock", Lock)])
+@pytest.mark.parametrize(
+    ("section", "model"), [("Top level", Recipe), ("train", TrainOptions), ("legacy", LegacyOptions), ("lock", Lock)]
+)
 def test_the_reference_has_every_field(section: str, model: Any) -> None:
     said = keys(sections(page("reference/recipe.md"), 2)[section])
     assert said == list(model.model_fields)
@@ -153,7 +156,7 @@ def test_the_reference_has_every_file_of_a_run(folder: Path) -> None:
 def test_the_reference_has_every_key_of_a_result(folder: Path) -> None:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     tables = sections(page("reference/run-folder.md"), 3)
-    assert set(keys(run_page()["result.json"].split("### ")[0])) == {*result, "error"}
+    assert set(keys(run_page()["result.json"].split("### ")[0])) == {*result, "error", "legacy"}
     assert set(keys(tables["Scores"])) == {*result["test"], *result["val"], "accuracy_hidden"}
     assert set(keys(tables["Parameters"])) == result["parameters"].keys()
     text = run_page()["result.json"]

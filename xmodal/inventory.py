@@ -10,6 +10,8 @@ from xmodal.bodies import sites, skeleton
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins
 from xmodal.errors import UsageError, did_you_mean
+from xmodal.papers import library as papers
+from xmodal.papers.library import shown
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, options_class
@@ -28,6 +30,16 @@ def listing(kind: str) -> tuple[tuple[str, ...], Rows]:
         recipes = [(name, load_recipe(path)) for name, path in shipped().items()]
         return ("name", "task", "body", "freeze"), [
             (name, r.task.name, f"{r.body.name} ({r.body.init})", r.freeze) for name, r in recipes
+        ]
+    if kind == "papers":
+        return ("table", "what", "columns", "cells with a recipe"), [
+            (
+                found.name,
+                found.table.about + (", in steps" if found.table.unit == "steps" else ""),
+                ", ".join(found.table.columns),
+                f"{found.reproducible()} of {len(found.table.rows) * len(found.table.columns)}",
+            )
+            for found in papers.tables()
         ]
     section = SECTIONS[kind]
     rows = [(_shown(name), _summary(section, name), *_whereabouts(section, name)) for name in COMPONENTS[section]]
@@ -93,6 +105,9 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
     Raises:
         UsageError: nothing has that name.
     """
+    if name not in shipped() and name.partition("/")[0] in papers.papers():
+        yield from _paper(name)
+        return
     sections = [section for section, table in COMPONENTS.items() if lookup(section, table, name)]
     if name.endswith(":"):
         raise UsageError(f"'{name}' is the start of a name", fix=f"xmodal show {name}NAME")
@@ -124,6 +139,43 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
             for key, field in options.model_fields.items()
         ]
         yield "options", ("key", "default", "meaning"), rows
+
+
+def _paper(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
+    """Of a paper what it is and its tables; of a table its cells."""
+    paper = papers.papers()[name.partition("/")[0]]
+    facts = [
+        ("title", paper.title),
+        ("authors", paper.authors),
+        ("source", paper.source),
+        ("numbers", paper.provenance),
+    ]
+    if "/" not in name:
+        yield f"paper {name}", ("", ""), [*facts, *(("finding", said) for said in paper.findings)]
+        yield "protocol", ("", ""), list(paper.protocol.items())
+        rows = [(table.name, table.table.about) for table in papers.tables() if table.paper is paper]
+        yield "tables", ("table", "what"), rows
+        return
+    found = papers.find_table(name)
+    table = found.table
+    unit = "steps" if table.unit == "steps" else "test accuracy in percent"
+    yield name, ("", ""), [("what", table.about), ("unit", unit), ("in the transcription", table.key), *facts[2:]]
+    cells = [
+        (
+            f"{row} on {column}",
+            shown(*found.theirs(row, column)),
+            found.recipe_of(row, column) or "",
+            *_how(found, row, column),
+        )
+        for column in table.columns
+        for row in table.rows
+    ]
+    yield "cells", ("cell", ">theirs", "recipe", "note"), cells
+
+
+def _how(found: papers.Found, row: str, column: str) -> tuple[str]:
+    own = found.table.rows[row].set
+    return ("; ".join(filter(None, (" ".join(f"-o {text}" for text in own), found.note_of(row, column)))),)
 
 
 def _provenance(kind: sources.Kind, stored: str) -> Rows:

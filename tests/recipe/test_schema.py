@@ -46,9 +46,10 @@ def test_the_json_schema_knows_a_recipe_that_extends_another() -> None:
 
 
 def test_every_field_of_every_option_is_documented() -> None:
+    from xmodal.recipe.legacy import LegacyOptions
     from xmodal.recipe.schema import Lock, TrainOptions, options_class
 
-    models = {Recipe, TrainOptions, Lock}
+    models = {Recipe, TrainOptions, LegacyOptions, Lock}
     for section, table in COMPONENTS.items():
         models |= {options for name in table if (options := options_class(section, name))}  # type: ignore[misc]
     assert len(models) > 10

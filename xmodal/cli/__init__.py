@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xmodal.cli import papers as papers
 from xmodal.cli import runs as runs
 from xmodal.cli import things as things
 from xmodal.cli.words import app

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from xmodal.cli.words import Json, Override, RecipeArgument, Seed, Tiny, app, find, load
+from xmodal.cli.words import Json, Override, RecipeArgument, Seed, Tiny, Workers, app, confirmed, find, load, watched
 from xmodal.errors import UsageError
 
 
@@ -69,9 +68,7 @@ def ablate(
     margin: Annotated[float, typer.Option(help="The smallest difference in accuracy that matters.")] = 0.01,
     override: Override = None,
     out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes; default: as suits this machine. 0: none but this one.")
-    ] = None,
+    workers: Workers = None,
     tiny: Tiny = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running.")] = False,
@@ -87,8 +84,6 @@ def ablate(
     question = question_of(asked, **judged)
     ran, made = 0, None if dry_run else finished(out, question)
     if made is None:
-        from xmodal.console.board import StudyView
-        from xmodal.run.signals import Signals
         from xmodal.study.arms import make_arms
         from xmodal.study.cost import preview_of, suitable
         from xmodal.study.design import make_design
@@ -102,22 +97,14 @@ def ablate(
         console.show_preview(preview, result=dry_run)
         if dry_run:
             return None
-        if not yes and sys.stdin.isatty() and not _confirmed():
+        if not yes and not confirmed():
             return console.say("nothing was run")
-        stop, view = Signals(), StudyView()
-
-        def listen(event: Any) -> None:
-            stop.training = event.training > 0
-            view(event)
-
         try:
-            study = run_study(design, out=out, workers=workers, listen=listen, stop=stop, question=question)
+            with watched() as (stop, listen):
+                study = run_study(design, out=out, workers=workers, listen=listen, stop=stop, question=question)
         except (Interrupted, KeyboardInterrupt):
-            view.close()
             console.say("interrupted; finished runs are kept, and the same command goes on")
             raise typer.Exit(130) from None
-        finally:
-            view.close()
         ran, made = study.ran, (study.file, study.result)
     file, result = made
     if as_json:
@@ -128,13 +115,6 @@ def ablate(
     console.say(f"{ran} of {len(runs)} runs were made now; {file}")
     failed = any(run["status"] == "failed" for run in runs)
     raise typer.Exit(1 if failed else 0)
-
-
-def _confirmed() -> bool:
-    try:
-        return typer.confirm("run it?", default=True, err=True)
-    except typer.Abort:
-        raise typer.Exit(130) from None
 
 
 @app.command()

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from xmodal.cli.papers import report_against
 from xmodal.cli.words import Again, Json, Override, RecipeArgument, Source, app, bench_app, get_app, load
 from xmodal.errors import UsageError
 
 
 @app.command("list")
 def list_(
-    kind: Annotated[Literal["tasks", "tokenizers", "bodies", "heads", "recipes"], typer.Argument(help="What to list.")],
+    kind: Annotated[
+        Literal["tasks", "tokenizers", "bodies", "heads", "recipes", "papers"], typer.Argument(help="What to list.")
+    ],
     as_json: Json = False,
 ) -> None:
     """List what there is, and whether it is on this machine."""
@@ -28,8 +31,10 @@ def list_(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A task, tokenizer, body or head.")]) -> None:
-    """Show a component: what it is, its options, and for a body its size, licence and provenance."""
+def show(
+    name: Annotated[str, typer.Argument(help="A task, tokenizer, body, head, paper or table of a paper.")],
+) -> None:
+    """Show a component: what it is, its options, and for a body its size; or what a paper reports."""
     from xmodal import console, inventory
 
     for title, columns, rows in inventory.details(name):
@@ -50,9 +55,17 @@ def report(
         str | None, typer.Option(metavar="ARM", help="Draw the attention of an arm's first run, or of a recipe's.")
     ] = None,
     sample: Annotated[int, typer.Option(min=0, help="The sample of validation that attention is drawn for.")] = 0,
+    against: Annotated[
+        str, typer.Option(metavar="PAPER/TABLE", help="Put them beside the numbers of a paper: lu2021/table2.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Put the results of runs side by side, or show a study; as a page, or figures, too."""
+    if against:
+        if html or figures or attention is not None:
+            fix = "give two commands"
+            raise UsageError("a paper's table is shown on the terminal", where="--against", fix=fix)
+        return report_against(against, folders, as_json)
     from xmodal import console
     from xmodal.report.gather import gather
 
@@ -75,6 +88,7 @@ def report(
         console.show_error(error)
     if found.damaged:
         raise typer.Exit(3)
+    return None
 
 
 def _write(found: Any, html: Path | None, figures: Path | None, attention: str | None, sample: int) -> None:

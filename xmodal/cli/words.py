@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +29,9 @@ Override = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tiny = Annotated[bool, typer.Option("--tiny", help="Run the recipe's own tiny form, which takes seconds.")]
 Seed = Annotated[int | None, typer.Option(help="Replaces the recipe's seed.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes; default: as suits this machine. 0: none but this one.")
+]
 Source = Annotated[
     str | None, typer.Option("--from", metavar="official|registry|PATH", help="Where from; default: whatever works.")
 ]
@@ -44,3 +50,31 @@ def load(recipe: str, overrides: list[str] | None, seed: int | None, tiny: bool)
     from xmodal.recipe import load_recipe
 
     return load_recipe(find(recipe), overrides or (), seed=seed, tiny=tiny)
+
+
+def confirmed() -> bool:
+    """Whether to run what was shown; nobody is asked where there is no terminal."""
+    if not sys.stdin.isatty():
+        return True
+    try:
+        return typer.confirm("run it?", default=True, err=True)
+    except typer.Abort:
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def watched() -> Iterator[tuple[Any, Callable[[Any], None]]]:
+    """What asks a study to stop, and what shows its events."""
+    from xmodal.console.board import StudyView
+    from xmodal.run.signals import Signals
+
+    stop, view = Signals(), StudyView()
+
+    def listen(event: Any) -> None:
+        stop.training = event.training > 0
+        view(event)
+
+    try:
+        yield stop, listen
+    finally:
+        view.close()

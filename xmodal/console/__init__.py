@@ -1,5 +1,6 @@
 """What a person sees. The only part of the package that imports rich."""
 
+from xmodal.console.papers import show_against, show_table, show_table_preview
 from xmodal.console.runs import RunView, show_results
 from xmodal.console.streams import give_up, say, show_error, write
 from xmodal.console.studies import show_preview, show_study
@@ -9,11 +10,14 @@ __all__ = [
     "RunView",
     "give_up",
     "say",
+    "show_against",
     "show_error",
     "show_plan",
     "show_preview",
     "show_results",
     "show_rows",
     "show_study",
+    "show_table",
+    "show_table_preview",
     "write",
 ]

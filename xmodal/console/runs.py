@@ -135,6 +135,8 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
     for result in results:
         if said := _coverage(result.get("coverage") or {}):
             out.print(Text(f"{result['name']} s{result['seed']}: {said}"), style="yellow", soft_wrap=True)
+        for fault in result.get("legacy", ()):
+            out.print(Text(f"{result['name']} s{result['seed']}: {fault}"), style="yellow", soft_wrap=True)
     if any(result.get("test") for result in results):
         out.print(Text("interval: 95 % over test items, for this one model, not over seeds"), style="dim")
         out.print(Text("steps: the best on validation, of those taken; test was read once, there"), style="dim")

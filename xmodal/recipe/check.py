@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,7 +15,9 @@ from xmodal.bodies.anatomy import Anatomy
 from xmodal.components import Options, find
 from xmodal.errors import RecipeError, UsageError, did_you_mean
 from xmodal.recipe import source
+from xmodal.recipe.legacy import WITHOUT_BRACKETS
 from xmodal.recipe.schema import COMPONENTS, Recipe, TrainOptions, options_class
+from xmodal.tasks.listops import ListOpsOptions
 from xmodal.types import Geometry, PerPosition, Site
 
 if TYPE_CHECKING:
@@ -76,10 +78,15 @@ class _Check:
     def recipe(self) -> Recipe:
         data = dict(self.read.data)
         parts = {name: self.component(name, data.get(name)) for name in COMPONENTS if name in data}
+        said, task = data.get("legacy"), parts.get("task")
+        if isinstance(said, dict) and said.get("listops_tokens") and isinstance(task, ListOpsOptions):
+            parts["task"] = task.model_copy(update=WITHOUT_BRACKETS)
         filled = {**data, **parts}
         recipe = self.validate(Recipe, filled, ())
         good = {name: part for name, part in parts.items() if part is not None}
         self.together(good, data)
+        if recipe and (legacy := recipe.legacy) and "task" in good:
+            self.attempt(("legacy",), lambda: legacy.fits(recipe.task))
         if self.problems or recipe is None:
             self.problems.sort(key=lambda problem: self.position(problem[0]))
             raise RecipeError(problem for _, problem in self.problems)
@@ -234,8 +241,8 @@ class _Check:
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
     for key in path:
         annotation = model.model_fields[str(key)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        kinds = (annotation, *get_args(annotation))  # `Lock | None` has its model inside
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return model
 
 

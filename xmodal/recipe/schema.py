@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializeAsAny
+from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator
 
 from xmodal.bodies import BODIES
 from xmodal.components import Entry, Options, load, lookup
 from xmodal.heads import HEADS
+from xmodal.recipe.legacy import LegacyOptions
 from xmodal.tasks import TASKS
 from xmodal.tokenizers import TOKENIZERS
 
@@ -99,6 +100,8 @@ class Recipe(Options):
     """CPU threads; null takes torch's default. Runs repeat bit for bit with the same number."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Draws data, split, order, input layer, head, random body and dropout, each from a stream of its own."""
+    legacy: LegacyOptions | None = None
+    """Known faults of published code, to measure what each does. None is on unless it is named here."""
     tiny: dict[str, Any] = Field(default_factory=dict)
     """Overrides that make the recipe run in seconds, for `--tiny`: the same path on next to nothing."""
     lock: Lock | None = None
@@ -115,6 +118,16 @@ class Recipe(Options):
         recipe = self.model_copy()
         recipe._shrunk = True
         return recipe
+
+    @field_validator("legacy")
+    @classmethod
+    def _no_switch(cls, said: LegacyOptions | None) -> LegacyOptions | None:
+        return said if said and said.words else None  # all off is not said, so that it changes no digest
+
+    @property
+    def faults(self) -> list[str]:
+        """A sentence for each switch of `legacy` that is on."""
+        return self.legacy.words if self.legacy else []
 
     def digest(self) -> str:
         """Identifies the experiment: everything that can change its numbers, the seed and the versions left out.

@@ -23,13 +23,14 @@ def notes(study: Mapping[str, Any]) -> list[str]:
 
 
 def blemishes(study: Mapping[str, Any]) -> list[str]:
-    """Runs that did not end well, and versions that differ."""
+    """Runs that did not end well, legacy switches, and versions that differ."""
     bad = [
         f"{arm['name']}, lr {run['rate']:g}, seed {run['seed']}: {run['status']} {run.get('error', '')}".strip()
         for arm in study["arms"]
         for run in arm["tuning"] + arm["report"]
         if run["status"] != "done"
     ]
+    bad += list(dict.fromkeys(fault for arm in study["arms"] for fault in arm.get("legacy", ())))
     return bad + [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
 
 

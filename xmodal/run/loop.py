@@ -27,6 +27,7 @@ from xmodal.run import optimizer as optimizers
 from xmodal.run.checkpoint import damaged, lay_over, load_tensors, save_tensors
 from xmodal.run.evaluate import Scores, evaluate
 from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
+from xmodal.tasks.splits import batches_of
 from xmodal.types import Split
 
 LAST, BEST, NEXT = "last.safetensors", "best.safetensors", "next.safetensors"
@@ -103,6 +104,7 @@ class Job:
         identity: which run this is; every checkpoint carries it, and no other is read.
         stop: asked between steps and between evaluation batches; True ends the loop with a checkpoint.
         guard: called before anything is saved; it raises when what is frozen has moved.
+        sampled: batches that an evaluation takes at random in place of the whole split, or None.
     """
 
     model: Model
@@ -117,6 +119,7 @@ class Job:
     identity: dict[str, Any]
     stop: Callable[[], bool]
     guard: Callable[[], None] = lambda: None
+    sampled: int | None = None
 
 
 class Loop:
@@ -225,6 +228,9 @@ class Loop:
     def evaluate(self, split: Split, name: str) -> Iterator[Evaluating | Scores]:
         """Progress and scores of the whole split, with the parameters that the model has now."""
         job = self.job
+        if job.sampled:
+            random = seeds.torch_generator("legacy.evaluation", job.seed, name, self.state.step)
+            split = batches_of(split, job.sampled, job.options.batch_size, random)
         return evaluate(
             job.model,
             split,

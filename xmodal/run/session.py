@@ -116,6 +116,16 @@ def train(
             raise
 
 
+def _task_of(recipe: Recipe) -> Task:
+    legacy = recipe.legacy
+    return build_task(
+        recipe.task,
+        recipe.seed,
+        without_brackets=bool(legacy and legacy.listops_tokens),
+        read_padding=bool(legacy and legacy.read_padding),
+    )
+
+
 def _digests_of(task: Task) -> dict[str, str]:
     return {f"data.{name}": task.split(name).digest() for name in SPLITS}
 
@@ -125,7 +135,7 @@ def _refuse_other_data(recipe: Recipe, held: Lock, folder: RunFolder) -> None:
     if not recipe.task.own_files:
         return
     try:
-        task = build_task(recipe.task, recipe.seed)
+        task = _task_of(recipe)
     except MissingError:
         return  # there is nothing that could differ
     _refuse_other_bytes(held, held.digests | _digests_of(task), folder)
@@ -159,13 +169,13 @@ class _Session:
         self.loop: Loop | None = None
         self.threads = recipe.threads or (recipe.lock.threads if recipe.lock else torch.get_num_threads())
         torch.set_num_threads(self.threads)
-        self.task = build_task(recipe.task, recipe.seed)
+        self.task = _task_of(recipe)
         self.assembled = assemble(recipe, device=recipe.device)
         self.digests = {"body": self.assembled.source["digest"]}
         self.digests |= _digests_of(self.task)
         if going_on:
             _refuse_other_bytes(going_on, self.digests, folder)
-        self.warnings = compare(recipe, versions(), self.digests, self.threads)
+        self.warnings = (*recipe.faults, *compare(recipe, versions(), self.digests, self.threads))
 
     def run(self) -> Run:
         """From the model at step 0, or the last checkpoint, to the result."""
@@ -244,6 +254,7 @@ class _Session:
             identity={"recipe": self.folder.digest, "seed": recipe.seed, **self.digests, "frozen": frozen},
             stop=self.stop,
             guard=guard,
+            sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
         )
 
     def _norms(self, assembled: Assembled, loop: Loop) -> dict[str, float]:
@@ -319,6 +330,7 @@ class _Session:
                 for share in THRESHOLDS
             },
             "last_loss": state.last_loss if state else None,
+            **({"legacy": recipe.faults} if recipe.faults else {}),
             **rest,
         }
         return sealed(said)

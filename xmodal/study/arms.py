@@ -13,6 +13,7 @@ from xmodal.errors import RecipeError, UsageError
 from xmodal.freeze import Plan, Spec
 from xmodal.freeze.terms import Sign, Term
 from xmodal.recipe import Recipe, load_recipe
+from xmodal.recipe.legacy import LegacyOptions
 from xmodal.study.controls import KEYS, controls_of
 from xmodal.study.factors import FROZEN, TRAINED, Asked, Factor, by_hand
 
@@ -89,6 +90,15 @@ def make_arms(asked: Asked) -> Arms:
     declared += KEYS if asked.controls else ["freeze"] if asked.arms or any(f.toggles for f in factors) else []
     enforce(made, declared)
     return Arms(tuple(factors), tuple(made))
+
+
+def arm_of(name: str, recipe: Recipe) -> Arm:
+    """An arm that is a recipe as it stands.
+
+    Raises:
+        UsageError: it freezes everything.
+    """
+    return _arm(name, {}, recipe, assemble(recipe, weights=False).plan)
 
 
 def _factorial(asked: Asked) -> Iterator[Arm]:
@@ -219,7 +229,7 @@ def enforce(arms: Sequence[Arm], declared: Collection[str]) -> None:
 
 def undeclared(one: Recipe, other: Recipe) -> list[str]:
     """Dotted keys in which two resolved recipes differ, but those that only one of two components has."""
-    mine, theirs = (dict(_flat(recipe.model_dump(mode="json", exclude={"tiny"}))) for recipe in (one, other))
+    mine, theirs = (dict(_flat(_dumped(recipe))) for recipe in (one, other))
     found = []
     for key in {**mine, **theirs}:
         if key in mine and key in theirs:
@@ -227,6 +237,12 @@ def undeclared(one: Recipe, other: Recipe) -> list[str]:
         elif mine.get(name := f"{key.split('.')[0]}.name") == theirs.get(name):
             found.append(key)
     return found
+
+
+def _dumped(recipe: Recipe) -> dict[str, Any]:
+    # Where no fault is on, `legacy` is null, and lacks the keys that a factor may be.
+    legacy = recipe.legacy or LegacyOptions()
+    return {**recipe.model_dump(mode="json", exclude={"tiny"}), "legacy": legacy.model_dump(mode="json")}
 
 
 def _covers(declared: Collection[str], key: str) -> bool:

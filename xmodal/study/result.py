@@ -107,6 +107,7 @@ def summary(
                 "levels": dict(arm.levels),
                 "spec": arm.spec,
                 "recipe_digest": arm.recipe.digest(),
+                "legacy": arm.recipe.faults,
                 "trainable": arm.trainable,
                 "total": arm.total,
                 "rate": choices[arm.name].rate,

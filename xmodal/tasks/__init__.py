@@ -43,10 +43,22 @@ TASKS: dict[str, Entry] = {
 }
 
 
-def build_task(options: TaskOptions, seed: int) -> Task:
+def build_task(options: TaskOptions, seed: int, *, without_brackets: bool = False, read_padding: bool = False) -> Task:
     """The task with the samples and splits of `seed`.
+
+    Args:
+        options: what a recipe says.
+        seed: draws what is drawn.
+        without_brackets: for `listops` only, as `legacy.listops_tokens` says.
+        read_padding: as `legacy.read_padding` says.
 
     Raises:
         MissingError: its data are not on this machine.
     """
-    return load(find("task", TASKS, options.name).builds)(options, seed)
+    builds = load(find("task", TASKS, options.name).builds)
+    task = builds(options, seed, without_brackets=True) if without_brackets else builds(options, seed)
+    if not read_padding:
+        return task
+    from xmodal.tasks.padding import ReadsPadding
+
+    return ReadsPadding(task)

@@ -76,8 +76,13 @@ class ListOpsOptions(TaskOptions):
         return Classes(10)
 
 
-def build(options: ListOpsOptions, seed: int) -> Task:
+def build(options: ListOpsOptions, seed: int, *, without_brackets: bool = False) -> Task:
     """The task, its expressions drawn or read once and then taken from the cache.
+
+    Args:
+        options: what a recipe says.
+        seed: draws the expressions.
+        without_brackets: drops every `]` before samples are cut, as `legacy.listops_tokens` says.
 
     Raises:
         UsageError: a sample is too long, and the policy is `error`.
@@ -86,6 +91,7 @@ def build(options: ListOpsOptions, seed: int) -> Task:
     """
     import numpy as np
 
+    from xmodal.tasks.expressions import CLOSER
     from xmodal.tasks.held import HeldTask, Ragged
 
     given = existing(options.path, "folder of ListOps") if options.path else None
@@ -98,6 +104,9 @@ def build(options: ListOpsOptions, seed: int) -> Task:
         tokens, ends, worth = (
             np.load(folder / f"{split}-{what}.npy", allow_pickle=False) for what in ("tokens", "ends", "labels")
         )
+        if without_brackets:
+            kept = tokens != CLOSER
+            tokens, ends = tokens[kept], np.cumsum(kept)[ends - 1]
         starts = np.concatenate([[0], ends[:-1]])
         where = f"{given / _FILES[split]}:" if given else f"task, split {split}, sample "
         first = 1 + _has_header(given / _FILES[split]) if given else 0

@@ -40,3 +40,10 @@ def fraction_of(split: Split, fraction: float | None, seed: int) -> Split:
         return split
     order = torch.randperm(len(split), generator=seeds.torch_generator("fraction", seed))
     return Part(split, order[: max(1, math.ceil(fraction * len(split)))])
+
+
+def batches_of(split: Split, batches: int, batch_size: int, random: torch.Generator) -> Split:
+    """At most so many whole batches of a split, in an order drawn from `random`; a split smaller than one batch is
+    taken whole. What is left out is what `legacy.sampled_evaluation` is about."""
+    count = min(batches, len(split) // batch_size) * batch_size or len(split)
+    return Part(split, torch.randperm(len(split), generator=random)[:count])

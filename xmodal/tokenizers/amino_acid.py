@@ -41,6 +41,6 @@ class AminoAcid(nn.Module):
         return self.ids[letters.long().clamp(max=127)]
 
     def forward(self, batch: Batch) -> Tokens:
-        """One token for each residue; code 0 is padding."""
+        """One token for each residue; without a mask, code 0 is padding."""
         ids = self.encode(batch.samples)
-        return self.layer(ids, ids != PADDING)
+        return self.layer(ids, ids != PADDING if batch.mask is None else batch.mask)

@@ -1,0 +1,1 @@
+"""Papers: their numbers, which recipe each of them is, and ours beside them."""
