@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,3 +209,60 @@ def test_the_grid_is_extended_for_every_arm_alike(ffn: Arms, monkeypatch: pytest
     assert [len(arm["tuning"]) for arm in (trained, frozen)] == [5, 5]
     assert (trained["rate"], trained["edge"], frozen["rate"], frozen["edge"]) == (1e-2, None, 1e-5, "low")
     assert result["comparisons"][0]["verdict"] == "edge-limited"
+
+
+def test_halving_tries_as_many_rates_for_every_arm(ffn: Arms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tried: list[tuple[str, float, int, int]] = []
+
+    def train(recipe: Any, **_: Any) -> Any:
+        frozen, train = recipe.freeze == "body - ln - pos", recipe.train
+        tried.append(("frozen" if frozen else "trained", train.lr, recipe.seed, train.steps))
+        # Short runs like a higher rate than whole ones.
+        best = (0.03 if train.steps < 4 else 0.01) if frozen else 0.003
+        scores = {"accuracy": 1 / (1 + abs(math.log(train.lr / best))), "labels": 100}
+        result = {"status": "done", "val": scores, "test": scores, "floors": {}, "steps": train.steps, "best_step": 4}
+        return session.Run(tmp_path / "x", result, ran=True)
+
+    monkeypatch.setattr(session, "train", train)
+    design = make_design(ffn, lr="1e-4:1e-1:7", tuning="7,8", halving=True)
+    said = design.preview()
+    assert (said["tuning_runs"], said["most_steps"]) == (2 * 2 * (7 + 2), 2 * 2 * (7 * 1 + 2 * 4) + 2 * 3 * 4)
+    result = run_study(design, out=tmp_path).result
+    assert len(tried) == len(set(tried)) == said["tuning_runs"] + said["report_runs"]
+    for arm, rates in (("trained", {0.00316, 0.001}), ("frozen", {0.0316, 0.01})):
+        mine = [run for run in tried if run[0] == arm and run[2] in (7, 8)]
+        assert {run[1] for run in mine if run[3] == 1} == set(design.rates)
+        assert {run[1] for run in mine if run[3] == 4} == rates
+        assert len(mine) == 2 * (7 + 2)
+    assert result["halving"] is True
+    assert [arm["rate"] for arm in result["arms"]] == [0.00316, 0.01]
+    assert [[point["rate"] for point in arm["curve"]] for arm in result["arms"]] == [[0.001, 0.00316], [0.01, 0.0316]]
+    assert design.digest() != make_design(ffn, lr="1e-4:1e-1:7", tuning="7,8").digest()
+
+
+def test_an_edge_is_one_of_the_grid_and_not_of_the_rates_that_were_left(
+    ffn: Arms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def train(recipe: Any, **_: Any) -> Any:
+        scores = {"accuracy": recipe.train.lr**0.5, "labels": 100}
+        result = {"status": "done", "val": scores, "test": scores, "floors": {}, "steps": 1, "best_step": 1}
+        return session.Run(tmp_path / "x", result, ran=True)
+
+    monkeypatch.setattr(session, "train", train)
+    result = run_study(make_design(ffn, lr="1e-5:1e-3:3", halving=True), out=tmp_path).result
+    assert result["rates"] == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
+    assert [(arm["rate"], arm["edge"]) for arm in result["arms"]] == 2 * [(0.1, "high")]
+
+
+@pytest.mark.parametrize(
+    ("rates", "rungs"),
+    [
+        (3, [(0.25, 3), (1, 1)]),
+        (5, [(0.25, 5), (1, 2)]),
+        (15, [(0.25, 15), (1, 4)]),
+        (16, [(0.0625, 16), (0.25, 4), (1, 1)]),
+    ],
+)
+def test_rungs(ffn: Arms, rates: int, rungs: list[tuple[float, int]]) -> None:
+    assert make_design(ffn, halving=True).rungs(rates) == rungs
+    assert make_design(ffn).rungs(rates) == [(1, rates)]

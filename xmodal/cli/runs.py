@@ -65,6 +65,9 @@ def ablate(
     lr: Annotated[
         str, typer.Option(metavar="LOW:HIGH:N", help="Rates that every arm is tuned over; or one rate for all arms.")
     ] = "",
+    halving: Annotated[
+        bool, typer.Option("--halving", help="Try all rates for a fourth of the steps, and the best of them for all.")
+    ] = False,
     margin: Annotated[float, typer.Option(help="The smallest difference in accuracy that matters.")] = 0.01,
     override: Override = None,
     out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
@@ -81,6 +84,7 @@ def ablate(
 
     asked = Asked(find(recipe), freeze or (), vary or (), arm or (), controls, override or (), tiny)
     judged: dict[str, Any] = {"lr": lr, "seeds": seeds, "tuning": tuning_seeds, "margin": margin}
+    judged |= {"halving": halving}
     question = question_of(asked, **judged)
     ran, made = 0, None if dry_run else finished(out, question)
     if made is None:

@@ -20,9 +20,10 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
     show_rows(("arm", "frozen", ">trains"), rows, to=to)
     rates = ", ".join(f"{rate:g}" for rate in preview["rates"])
     tuned = ", ".join(map(str, preview["tuning_seeds"]))
+    halved = "; all rates for a fourth of the steps, then the best" if preview["halving"] else ""
     lines = [
         f"{'rates' if tuned else 'rate, not tuned'}: {rates}",
-        *([f"tuning: {preview['tuning_runs']} runs, seeds {tuned}"] if tuned else []),
+        *([f"tuning: {preview['tuning_runs']} runs, seeds {tuned}{halved}"] if tuned else []),
         f"report: {preview['report_runs']} runs, seeds {', '.join(map(str, preview['report_seeds']))}",
         f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps",
         *(["where the best rate lies at an edge, up to 2 more rates for every arm"] if tuned else []),

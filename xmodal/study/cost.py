@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +16,7 @@ from xmodal.run.events import Evaluating, Stepped
 from xmodal.run.folder import RunFolder
 from xmodal.run.result import FINISHED
 from xmodal.study.attempts import cores
-from xmodal.study.design import Design, Trial
+from xmodal.study.design import Design
 from xmodal.tasks import build_task
 
 STEPS, BATCHES = 3, 2
@@ -70,27 +69,21 @@ def _free_memory() -> int:
 
 
 def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
-    missing = [trial for trial in _trials(design) if not _is_there(trial.recipe, out)]
+    missing = [trial for trial in design.trials() if not _is_there(trial.recipe, out)]
     threads, seconds = torch.get_num_threads(), 0.0
     try:
         for arm in design.arms.arms:
             ours = [trial for trial in missing if trial.arm is arm]
             if ours:
                 train, test = _seconds(arm.recipe, max(1, cores() // workers))
-                seconds += len(ours) * train + sum(trial.purpose == "report" for trial in ours) * test
+                seconds += (
+                    sum(trial.share for trial in ours) * train + sum(trial.purpose == "report" for trial in ours) * test
+                )
     finally:
         torch.set_num_threads(threads)
     # The best parameters once, the last ones with the two moments of Adam.
     disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
     return {"runs": len(missing), "seconds": round(seconds / workers, 1), "disk": disk}
-
-
-def _trials(design: Design) -> Sequence[Trial]:
-    tuning = design.tuning_trials(design.rates) if design.swept else []
-    return [
-        *tuning,
-        *(Trial(arm, design.rates[0], seed, "report") for arm in design.arms.arms for seed in design.report),
-    ]
 
 
 def _is_there(recipe: Recipe, out: Path) -> bool:

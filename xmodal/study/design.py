@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import ceil, floor, isfinite, log, sqrt
 from typing import Any, Literal
 
 from xmodal.errors import UsageError
@@ -22,24 +22,32 @@ TUNING_FROM = 1000
 """How far the first tuning seed lies behind the recipe's own, so that more report seeds do not meet it."""
 EXTENSIONS = 2
 """Most steps by which the grid is extended, for every arm alike, where the best rate of one lies at an edge."""
+FOLD = 4
+"""By halving, a fourth of the rates goes on, for four times as many steps."""
 MOST = 1000
 """Most seeds or rates."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a study: an arm at one rate with one seed."""
+    """One run of a study: an arm at one rate with one seed, for a share of the recipe's steps."""
 
     arm: Arm
     rate: float
     seed: int
     purpose: Literal["tuning", "report"]
+    share: float = 1.0
 
     @property
     def recipe(self) -> Recipe:
         """What is run."""
         base = self.arm.recipe
-        train = base.train.model_copy(update={"lr": self.rate})
+        said: dict[str, Any] = {"lr": self.rate}
+        if self.share < 1:
+            steps = max(1, round(base.train.steps * self.share))
+            warmup, looks = round(base.train.warmup * self.share), min(base.train.eval_every, steps)
+            said |= {"steps": steps, "warmup": warmup, "eval_every": looks}
+        train = base.train.model_copy(update=said)
         return base.model_copy(update={"train": train, "seed": self.seed})
 
 
@@ -53,6 +61,7 @@ class Design:
         tuning: seeds that choose the rate, on validation.
         report: seeds whose test scores count.
         margin: the smallest difference that matters.
+        halving: whether rates are dropped early, as `rungs` says.
     """
 
     arms: Arms
@@ -60,6 +69,7 @@ class Design:
     tuning: tuple[int, ...]
     report: tuple[int, ...]
     margin: float = MARGIN
+    halving: bool = False
 
     @property
     def swept(self) -> bool:
@@ -69,32 +79,62 @@ class Design:
     def digest(self) -> str:
         """Identifies the study by all that decides its table."""
         arms = [(arm.name, arm.recipe.digest()) for arm in self.arms.arms]
-        said = [arms, self.rates, self.tuning, self.report, self.margin]
+        said = [arms, self.rates, self.tuning, self.report, self.margin, *(["halving"] if self.halving else [])]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
-    def tuning_trials(self, rates: Sequence[float]) -> list[Trial]:
+    def rungs(self, rates: int) -> list[tuple[float, int]]:
+        """Shares of the steps, ascending, and how many of so many rates are tried for each, the same for every arm.
+
+        Without halving all are tried for all steps. With it, by successive halving (Jamieson and Talwalkar 2016): all
+        for a fourth of the steps and the best fourth of them for all, or in more such rungs where there are 16 rates or
+        more.
+        """
+        rungs, count = [(1.0, rates)], rates
+        if self.halving and rates > 1:
+            shares = max(1, floor(log(rates, FOLD) + 1e-9))
+            rungs = []
+            for rung in range(shares + 1):
+                rungs.append((FOLD ** (rung - shares) * 1.0, count))
+                count = ceil(count / FOLD)
+        return rungs
+
+    def tuning_trials(self, rates: Sequence[float], share: float = 1.0) -> list[Trial]:
         """Those of `rates`, the same for every arm."""
-        return [Trial(arm, rate, seed, "tuning") for rate in rates for seed in self.tuning for arm in self.arms.arms]
+        return [
+            Trial(arm, rate, seed, "tuning", share) for rate in rates for seed in self.tuning for arm in self.arms.arms
+        ]
+
+    def trials(self) -> list[Trial]:
+        """As many as there will be at most, but for extensions of the grid; which rates go on is not known yet."""
+        rungs = self.rungs(len(self.rates)) if self.swept else []
+        tuning = [trial for share, count in rungs for trial in self.tuning_trials(self.rates[:count], share)]
+        return [*tuning, *(Trial(arm, self.rates[0], seed, "report") for seed in self.report for arm in self.arms.arms)]
 
     def preview(self) -> dict[str, Any]:
         """What will run at most, but for extensions of the grid: counts of runs and steps."""
-        tuning = len(self.tuning_trials(self.rates)) if self.swept else 0
-        arms = self.arms.arms
-        each = (tuning // len(arms)) + len(self.report)
+        trials, arms = self.trials(), self.arms.arms
+        report = sum(trial.purpose == "report" for trial in trials)
         return {
             "arms": [{"name": arm.name, "spec": arm.spec, "trainable": arm.trainable} for arm in arms],
             "control": self.arms.control.name,
             "rates": list(self.rates),
             "tuning_seeds": list(self.tuning) if self.swept else [],
             "report_seeds": list(self.report),
-            "tuning_runs": tuning,
-            "report_runs": len(arms) * len(self.report),
-            "most_steps": sum(arm.recipe.train.steps * each for arm in arms),
+            "halving": self.halving,
+            "tuning_runs": len(trials) - report,
+            "report_runs": report,
+            "most_steps": sum(trial.recipe.train.steps for trial in trials),
         }
 
 
 def make_design(
-    arms: Arms, *, lr: str = "", seeds: str = str(SEEDS), tuning: str = str(TUNING), margin: float = MARGIN
+    arms: Arms,
+    *,
+    lr: str = "",
+    seeds: str = str(SEEDS),
+    tuning: str = str(TUNING),
+    margin: float = MARGIN,
+    halving: bool = False,
 ) -> Design:
     """A study of `arms`.
 
@@ -105,6 +145,7 @@ def make_design(
         seeds: report seeds: how many, from the recipe's own on, or which, `0,1,2`.
         tuning: tuning seeds, in the same form; a number of them starts 1000 behind the recipe's own.
         margin: the smallest difference in accuracy that matters.
+        halving: whether rates are dropped early, for every arm as many.
 
     Raises:
         UsageError: something cannot be read, or a seed is among both.
@@ -122,7 +163,7 @@ def make_design(
             why="a score on the seed that chose the rate is too good",
             fix="take other tuning seeds",
         )
-    return Design(arms, rates, choosing, report, margin)
+    return Design(arms, rates, choosing, report, margin, halving)
 
 
 def rates_of(text: str, own: float) -> tuple[float, ...]:

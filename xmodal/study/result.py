@@ -95,6 +95,7 @@ def summary(
         "factors": [{"key": factor.key, "levels": list(factor.levels)} for factor in design.arms.factors],
         "rates": list(rates),
         "swept": design.swept,
+        "halving": design.halving,
         "tuning_seeds": list(design.tuning) if design.swept else [],
         "report_seeds": list(design.report),
         "alpha": stats.ALPHA,
@@ -156,10 +157,10 @@ def _mean(scores: Sequence[float]) -> dict[str, Any]:
 
 
 def _curve(tuning: Sequence[Outcome], arm: str) -> dict[float, float]:
-    """Mean validation score by rate, where every tuning run ended well."""
+    """Mean validation score by rate, where every tuning run took all steps and ended well."""
     found: dict[float, list[float | None]] = {}
     for outcome in tuning:
-        if outcome.trial.arm.name == arm:
+        if outcome.trial.arm.name == arm and outcome.trial.share == 1:
             found.setdefault(outcome.trial.rate, []).append(outcome.val if outcome.status == "done" else None)
     whole = {rate: [value for value in values if value is not None] for rate, values in found.items()}
     return {rate: mean(whole[rate]) for rate in sorted(found) if len(whole[rate]) == len(found[rate])}

@@ -18,7 +18,7 @@ from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
 from xmodal.study.reading import SEAL, STUDIES, STUDY
 from xmodal.study.result import Outcome, summary
-from xmodal.study.sweep import Choice, choose
+from xmodal.study.sweep import Choice, choose, ranked
 
 PAUSE = 1.0
 """Seconds between two looks at runs that another process makes."""
@@ -85,13 +85,13 @@ def run_study(
 
 
 class _Runner:
-    """The trials of a study, as they are asked for; `outcomes` are in their order, whichever ended first."""
+    """The trials of a study, as they are asked for, and their outcomes in that order, whichever ended first."""
 
     def __init__(
         self, design: Design, out: Path, workers: int, listen: Callable[[StudyEvent], None], stop: Callable[[], bool]
     ) -> None:
         self._design, self._out, self._listen, self._stop = design, out, listen, stop
-        self.outcomes: list[Outcome] = []
+        self._known: dict[tuple[str, float, int, str, float], Outcome] = {}
         self.ran = 0
         self._trials: Sequence[Trial] = ()
         self._ended, self._left = 0, Counter[str]()
@@ -103,22 +103,39 @@ class _Runner:
         here = Here(out, self._stopping, self._moved)
         self.attempts: Attempts = Workers(workers, out, self._stopping) if workers else here
 
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Of all runs."""
+        return list(self._known.values())
+
     def tune(self) -> tuple[tuple[float, ...], dict[str, Choice]]:
         """The grid that was run, the same for every arm, and each arm's choice from it."""
         design, rates, arms = self._design, self._design.rates, self._design.arms.arms
         if not design.swept:
             return rates, {arm.name: Choice(rates[0], None) for arm in arms}
-        new: Sequence[float] = rates
         choices: dict[str, Choice] = {}
         for extension in range(EXTENSIONS + 1):
-            self._run(design.tuning_trials(new), later=len(design.report))
-            choices = {arm.name: choose(self._curve(arm.name, rates)) for arm in arms}
+            choices = self._chosen(rates)
             edges = sorted({choice.edge for choice in choices.values() if choice.edge})
             longer = extended(rates, edges)
             if not edges or extension == EXTENSIONS or longer == rates:
                 break
-            new, rates = [rate for rate in longer if rate not in rates], longer
+            rates = longer
         return rates, choices
+
+    def _chosen(self, rates: tuple[float, ...]) -> dict[str, Choice]:
+        """Rung by rung, and what was run before is not run again."""
+        design, arms = self._design, self._design.arms.arms
+        on, rungs = {arm.name: list(rates) for arm in arms}, design.rungs(len(rates))
+        for rung, (share, count) in enumerate(rungs):
+            if rung:
+                shorter = rungs[rung - 1][0]
+                on = {name: ranked(self._curve(name, tried, shorter))[:count] for name, tried in on.items()}
+            later = sum(more for _, more in rungs[rung + 1 :]) * len(design.tuning) + len(design.report)
+            self._run(
+                [trial for trial in design.tuning_trials(rates, share) if trial.rate in on[trial.arm.name]], later
+            )
+        return {arm.name: choose(self._curve(arm.name, rates, 1.0)) for arm in arms}
 
     def report(self, choices: Mapping[str, Choice]) -> None:
         """Every arm at its rate, with the report seeds."""
@@ -131,17 +148,17 @@ class _Runner:
             ]
         )
 
-    def _curve(self, arm: str, rates: Sequence[float]) -> dict[float, list[float | None]]:
-        """Validation scores of the tuning seeds by rate; None where a run did not end well."""
-        tuned = [outcome for outcome in self.outcomes if outcome.trial.arm.name == arm]
-        return {
-            rate: [outcome.val if outcome.status == "done" else None for outcome in tuned if outcome.trial.rate == rate]
-            for rate in rates
-        }
+    def _curve(self, arm: str, rates: Sequence[float], share: float) -> dict[float, list[float | None]]:
+        """Validation scores of the tuning seeds by rate; None where a run did not end well, or was not made."""
+        keys = {rate: [(arm, rate, seed, "tuning", share) for seed in self._design.tuning] for rate in rates}
+        return {rate: [self._score(self._known.get(key)) for key in those] for rate, those in keys.items()}
+
+    def _score(self, outcome: Outcome | None) -> float | None:
+        return outcome.val if outcome and outcome.status == "done" else None
 
     def _run(self, trials: Sequence[Trial], later: int = 0) -> None:
-        """Makes these runs, with `later` more to come for every arm."""
-        arms = self._design.arms.arms
+        """Makes those of these runs that were not made yet, with `later` more to come for every arm."""
+        arms, trials = self._design.arms.arms, [trial for trial in trials if _key(trial) not in self._known]
         self._left = Counter({arm.name: later for arm in arms}) + Counter(trial.arm.name for trial in trials)
         names = tuple(arm.name for arm in arms)
         self._listen(Planned(0, self._ended, self._ended + self._left.total(), names))
@@ -163,7 +180,7 @@ class _Runner:
             if held := tuple(trial for number, trial in enumerate(trials) if number not in found):
                 self._listen(Waiting(0, held))
                 sleep(PAUSE)
-        self.outcomes += [found[number] for number in range(len(trials))]
+        self._known |= {_key(trial): found[number] for number, trial in enumerate(trials)}
 
     def _stopping(self) -> bool:
         return self._fatal is not None or self._stop()
@@ -204,3 +221,7 @@ class _Runner:
             return None
         each = {arm: mean(self._seconds.get(arm, all_of_them)) for arm in self._left}
         return sum(count * each[arm] for arm, count in self._left.items()) / self._slots
+
+
+def _key(trial: Trial) -> tuple[str, float, int, str, float]:
+    return trial.arm.name, trial.rate, trial.seed, trial.purpose, trial.share

@@ -32,13 +32,16 @@ def choose(curve: Mapping[float, Sequence[float | None]]) -> Choice:
         curve: scores of the tuning seeds by rate; None for a run that did not end well.
     """
     rates = sorted(curve)
+    rate = next(iter(ranked(curve)), None)
+    return Choice(rate, None if rate is None else "low" if rate == rates[0] else "high" if rate == rates[-1] else None)
+
+
+def ranked(curve: Mapping[float, Sequence[float | None]]) -> list[float]:
+    """The rates that ended well with every seed, the best first; of equals as in `choose`."""
+    rates = sorted(curve)
     means = {rate: mean(score or 0.0 for score in curve[rate]) for rate in rates if _whole(curve[rate])}
-    if not means:
-        return Choice(None, None)
-    middle, best = (len(rates) - 1) / 2, max(means.values())
-    tied = [rate for rate, score in means.items() if score == best]
-    rate = min(tied, key=lambda rate: (abs(rates.index(rate) - middle), rate))
-    return Choice(rate, "low" if rate == rates[0] else "high" if rate == rates[-1] else None)
+    middle = (len(rates) - 1) / 2
+    return sorted(means, key=lambda rate: (-means[rate], abs(rates.index(rate) - middle), rate))
 
 
 def _whole(scores: Sequence[float | None]) -> bool:
