@@ -32,11 +32,10 @@ def step(recipe: Any, rounds: int, steps: int = 10) -> dict[str, Any]:
     from torch import nn
 
     from xmodal.assemble import assemble
-    from xmodal.run.session import environment
-    from xmodal.tasks import build_task
+    from xmodal.run.session import environment, task_of
 
     recipe = _endless(recipe)
-    task = build_task(recipe.task, recipe.seed)
+    task = task_of(recipe)
     plain, train = assemble(recipe), task.split("train")
     with tempfile.TemporaryDirectory() as folder:
         events = _training(recipe, task, Path(folder))
@@ -85,12 +84,11 @@ def data(recipes: Sequence[Any], rounds: int) -> dict[str, Any]:
     import torch
 
     from xmodal.run.loop import Order
-    from xmodal.run.session import environment
-    from xmodal.tasks import build_task
+    from xmodal.run.session import environment, task_of
 
     threads, rows, recipes = torch.get_num_threads(), [], [_endless(recipe) for recipe in recipes]
     for recipe in recipes:
-        size, task = recipe.train.batch_size, build_task(recipe.task, recipe.seed)
+        size, task = recipe.train.batch_size, task_of(recipe)
         train, numbers = task.split("train"), count()
         order = Order(len(train), size, recipe.seed)
 

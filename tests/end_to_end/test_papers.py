@@ -33,7 +33,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_table_is_run_shown_and_not_run_again(call: Call, tmp_path: Path) -> None:
-    words = ("reproduce", *TINY, "--out", str(tmp_path))
+    words = ("reproduce", "--workers", "0", *TINY, "--out", str(tmp_path))
     code, out, err = call(*words)
     assert code == 0, err
     for said in ("language on bit-xor", "theirs", "ours %", "less theirs", "differences from the paper", "ViT keeps"):
@@ -63,7 +63,9 @@ def test_a_table_is_run_shown_and_not_run_again(call: Call, tmp_path: Path) -> N
 @pytest.mark.parametrize("protocol", ["published", "audited"])
 def test_listops_reads_512_tokens_in_its_tiny_form_too(call: Call, tmp_path: Path, scale: str, protocol: str) -> None:
     words = ("lu2021/table2", "--task", "listops", "--row", "random", "--tiny", "-o", "threads=1", "--seeds", "1")
-    code, out, err = call("reproduce", *words, "--scale", scale, "--protocol", protocol, "--out", str(tmp_path))
+    code, out, err = call(
+        "reproduce", "--workers", "0", *words, "--scale", scale, "--protocol", protocol, "--out", str(tmp_path)
+    )
     assert code == 0, err
     assert ("legacy.listops_tokens" in out) == (protocol == "published")
 
@@ -104,7 +106,7 @@ def test_what_cannot_be_run_is_explained(call: Call, words: tuple[str, ...], cod
 
 @pytest.mark.parametrize("words", [("--scale", "gpu"), ("--protocol", "ours")])
 def test_no_such_scale_or_protocol(call: Call, words: tuple[str, ...]) -> None:
-    code, _, err = call("reproduce", *TINY, *words)
+    code, _, err = call("reproduce", "--workers", "0", *TINY, *words)
     assert code == 2
     assert "is not one of" in " ".join(err.split())
 
@@ -131,7 +133,7 @@ def test_a_failed_cell_ends_with_code_1(call: Call, tmp_path: Path, monkeypatch:
     from xmodal.run import session
 
     monkeypatch.setattr(session, "train", lambda *_, **__: [][0])
-    code, out, _ = call("reproduce", *TINY, "--out", str(tmp_path))
+    code, out, _ = call("reproduce", "--workers", "0", *TINY, "--out", str(tmp_path))
     assert code == 1
     assert "failed: IndexError" in out
 
@@ -149,11 +151,11 @@ def test_an_interrupt_leaves_what_there_is(call: Call, tmp_path: Path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(session, "train", train)
-        code, out, err = call("reproduce", *TINY, "--out", str(tmp_path))
+        code, out, err = call("reproduce", "--workers", "0", *TINY, "--out", str(tmp_path))
     assert code == 130
     assert "its column has not run to its end" in " ".join(out.split())
     assert "the same command goes on" in err
-    code, out, err = call("reproduce", *TINY, "--out", str(tmp_path))
+    code, out, err = call("reproduce", "--workers", "0", *TINY, "--out", str(tmp_path))
     assert (code, "has not run to its end" in out) == (0, False)
     assert "3 runs were made now" in err
 
@@ -161,6 +163,6 @@ def test_an_interrupt_leaves_what_there_is(call: Call, tmp_path: Path, monkeypat
 def test_who_says_no_runs_nothing(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(typer, "confirm", lambda *_, **__: False)
-    code, out, err = call("reproduce", *TINY, "--out", str(tmp_path))
+    code, out, err = call("reproduce", "--workers", "0", *TINY, "--out", str(tmp_path))
     assert (code, out, err.splitlines()[-1]) == (0, "", "nothing was run")
-    assert call("reproduce", *TINY, "--out", str(tmp_path), "--yes")[0] == 0
+    assert call("reproduce", "--workers", "0", *TINY, "--out", str(tmp_path), "--yes")[0] == 0

@@ -81,7 +81,7 @@ def test_force_keeps_a_finished_run_when_a_new_one_cannot_start(
     run = train(small(), out=out)
     before = {file.name: file.read_bytes() for file in run.folder.rglob("*") if file.is_file()}
 
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise MissingError("no data")
 
     with monkeypatch.context() as patch:

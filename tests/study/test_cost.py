@@ -51,7 +51,7 @@ def test_what_cannot_be_measured_is_said(design: Design, tmp_path: Path, monkeyp
     def missing(*_: object) -> None:
         raise MissingError("no weights", where="minilm-l6", fix="xmodal get body minilm-l6")
 
-    monkeypatch.setattr(cost, "build_task", missing)
+    monkeypatch.setattr(cost, "task_of", missing)
     said = cost.preview_of(design, tmp_path, 1)["cost"]
     assert (said["seconds"], said["unknown"]) == (None, "minilm-l6: no weights")
 

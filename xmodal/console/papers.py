@@ -30,8 +30,7 @@ def show_table_preview(preview: Mapping[str, Any], *, result: bool) -> None:
     show_rows(("cell", ">theirs", "ours would be", "frozen"), rows, _title(preview), to=to)
     lines = [
         *(f"first: {name}, whose body others start from" for name in preview["before"]),
-        f"at most {preview['runs']} runs and {preview['most_steps']:,} steps, and "
-        f"{preview['most_checkpoint_bytes'] / 1e9:.1f} GB of checkpoints; less what is there",
+        f"at most {preview['runs']} runs and {preview['most_steps']:,} steps; less what is there",
         *(f"missing here: {need}" for need in preview["missing"]),
         *(_differences(preview) if result else []),
     ]

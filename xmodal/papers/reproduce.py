@@ -91,7 +91,6 @@ class Plan:
             "before": [recipe.name for recipe in self.before],
             "runs": len(self.before) + sum(said["tuning_runs"] + said["report_runs"] for _, said in previews),
             "most_steps": sum(r.train.steps for r in self.before) + sum(said["most_steps"] for _, said in previews),
-            "most_checkpoint_bytes": sum(said["most_checkpoint_bytes"] for _, said in previews),
             "missing": list(lacking(self.cells)),
             "differences": _differences(self.wanted, self.cells),
         }

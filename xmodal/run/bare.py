@@ -39,6 +39,7 @@ def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
         folder=folder,
         identity={},
         stop=lambda: False,
+        sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
     )
     return Loop(job)
 

@@ -116,7 +116,12 @@ def train(
             raise
 
 
-def _task_of(recipe: Recipe) -> Task:
+def task_of(recipe: Recipe) -> Task:
+    """The recipe's task with the recipe's seed, and with the faults that it asks for.
+
+    Raises:
+        MissingError: its data is not on this machine.
+    """
     legacy = recipe.legacy
     return build_task(
         recipe.task,
@@ -135,7 +140,7 @@ def _refuse_other_data(recipe: Recipe, held: Lock, folder: RunFolder) -> None:
     if not recipe.task.own_files:
         return
     try:
-        task = _task_of(recipe)
+        task = task_of(recipe)
     except MissingError:
         return  # there is nothing that could differ
     _refuse_other_bytes(held, held.digests | _digests_of(task), folder)
@@ -169,7 +174,7 @@ class _Session:
         self.loop: Loop | None = None
         self.threads = recipe.threads or (recipe.lock.threads if recipe.lock else torch.get_num_threads())
         torch.set_num_threads(self.threads)
-        self.task = _task_of(recipe)
+        self.task = task_of(recipe)
         self.assembled = assemble(recipe, device=recipe.device)
         self.digests = {"body": self.assembled.source["digest"]}
         self.digests |= _digests_of(self.task)

@@ -15,9 +15,9 @@ from xmodal.run.bare import bare_loop, endless, resolve
 from xmodal.run.events import Evaluating, Stepped
 from xmodal.run.folder import RunFolder
 from xmodal.run.result import FINISHED
+from xmodal.run.session import task_of
 from xmodal.study.attempts import cores
 from xmodal.study.design import Design
-from xmodal.tasks import build_task
 
 STEPS, BATCHES = 3, 2
 """Most steps, and batches of evaluation, that are timed for an arm; before each one is taken that is not."""
@@ -95,7 +95,7 @@ def _seconds(recipe: Recipe, threads: int) -> tuple[float, float]:
     """Of training with its looks at validation, and of the test."""
     began = perf_counter()
     torch.set_num_threads(recipe.threads or threads)
-    options, task = recipe.train, build_task(recipe.task, recipe.seed)
+    options, task = recipe.train, task_of(recipe)
     loop = bare_loop(endless(recipe), task, Path())
     ready = perf_counter() - began
     step = _each(loop.events(), Stepped, STEPS)
