@@ -131,6 +131,28 @@ def test_a_study_killed_three_times_ends_with_the_same_table(tmp_path: Path) -> 
     assert done.stdout == whole.stdout
 
 
+def test_the_processes_of_a_study_that_is_killed_save_their_runs(tmp_path: Path) -> None:
+    recipe, out = tmp_path / "small.yaml", tmp_path / "runs"
+    recipe.write_text(SMALL.format(parent=shipped()["bit_xor_fpt"], steps=10**6).replace("every: 2", f"every: {10**6}"))
+    words = ["ablate", str(recipe), "--freeze", "ffn", "--lr", "1e-3", "--seeds", "1", "--workers", "2"]
+    command = [sys.executable, "-m", "xmodal", *words, "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def count(pattern: str) -> int:
+        return len(list(out.glob(f"small/*/{pattern}")))
+
+    until = time.monotonic() + 120
+    while count("events.jsonl") < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while count("result.json") < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert count("checkpoint/last.safetensors") == 2
+    results = [json.loads(file.read_text()) for file in out.glob("small/*/result.json")]
+    assert [result["status"] for result in results] == ["interrupted", "interrupted"]
+
+
 def test_json_is_the_file_and_nothing_else(ablate: Ablate, tmp_path: Path) -> None:
     code, out, _ = ablate("--freeze", "ffn", "--lr", "1e-3", "--seeds", "1", "--json")
     assert code == 0

@@ -199,8 +199,8 @@ def _last_words(code: int) -> str:
 
 def _serve(pipe: Connection, out: Path, threads: int, stopping: Any, parent: int) -> None:
     """The life of a process: runs in, events and attempts out, until nobody is there any more."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the one that started this process was asked too, and says when
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the one that started this process was asked too, and says when or dies
 
     def stop() -> bool:
         return stopping.is_set() or os.getppid() != parent

@@ -1,0 +1,54 @@
+"""Committed studies are of the arms that their command makes today, and the page shows them as `xmodal report` does."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from xmodal import cli
+from xmodal.recipe.library import shipped
+from xmodal.study.arms import make_arms
+from xmodal.study.design import make_design
+from xmodal.study.factors import Asked
+from xmodal.study.reading import read_study
+
+STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies"
+COMMANDS = {"bit-xor-controls": "xmodal ablate bit_xor_fpt --controls std --lr 1e-4:1e-2:5 --seeds 5 -o threads=1"}
+"""What made them; the page gives the same line."""
+PAGE = STUDIES.parent / "README.md"
+
+
+def test_there_is_a_command_for_every_study() -> None:
+    assert {file.parent.name for file in STUDIES.glob("*/study.json")} == set(COMMANDS)
+    for command in COMMANDS.values():
+        assert command in PAGE.read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_study_is_of_the_arms_as_they_are(name: str) -> None:
+    said, words = read_study(STUDIES / name), shlex.split(COMMANDS[name])
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    asked = Asked(shipped()[words[2]], controls=options["--controls"], overrides=[options["-o"]])
+    design = make_design(make_arms(asked), lr=options["--lr"], seeds=options["--seeds"])
+    assert said["digest"] == design.digest()
+    arms = {arm.name: arm for arm in design.arms.arms}
+    assert list(arms) == [arm["name"] for arm in said["arms"]]
+    for arm in said["arms"]:
+        recipe = arms[arm["name"]].recipe
+        assert (arm["recipe_digest"], arm["spec"]) == (recipe.digest(), recipe.freeze)
+        assert (arm["trainable"], arm["total"]) == (arms[arm["name"]].trainable, arms[arm["name"]].total)
+    assert set(design.rates) <= set(said["rates"])
+    assert (said["report_seeds"], said["tuning_seeds"]) == (list(design.report), list(design.tuning))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_page_shows_what_the_study_says(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        cli.main(["report", str(STUDIES / name)])
+    shown = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert "\n".join(shown).strip("\n") in PAGE.read_text()
