@@ -15,7 +15,10 @@ from xmodal.study.factors import Asked
 from xmodal.study.reading import read_study
 
 STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies"
-COMMANDS = {"bit-xor-controls": "xmodal ablate bit_xor_fpt --controls std --lr 1e-4:1e-2:5 --seeds 5 -o threads=1"}
+COMMANDS = {
+    "bit-xor-controls": "xmodal ablate bit_xor_fpt --controls std --lr 1e-4:1e-2:5 --seeds 5 -o threads=1",
+    "quickstart-ffn": "xmodal ablate --freeze ffn",
+}
 """What made them; the page gives the same line."""
 PAGE = STUDIES.parent / "README.md"
 
@@ -28,16 +31,18 @@ def test_there_is_a_command_for_every_study() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_study_is_of_the_arms_as_they_are(name: str) -> None:
-    said, words = read_study(STUDIES / name), shlex.split(COMMANDS[name])
-    options = dict(zip(words[3::2], words[4::2], strict=True))
-    asked = Asked(shipped()[words[2]], controls=options["--controls"], overrides=[options["-o"]])
-    design = make_design(make_arms(asked), lr=options["--lr"], seeds=options["--seeds"])
+    said, words = read_study(STUDIES / name), shlex.split(COMMANDS[name])[2:]
+    recipe = "quickstart" if words[0].startswith("-") else words.pop(0)
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    freeze, overrides = ([options[key]] if key in options else [] for key in ("--freeze", "-o"))
+    asked = Asked(shipped()[recipe], freeze, controls=options.get("--controls", ""), overrides=overrides)
+    design = make_design(make_arms(asked), lr=options.get("--lr", ""), seeds=options.get("--seeds", "3"))
     assert said["digest"] == design.digest()
     arms = {arm.name: arm for arm in design.arms.arms}
     assert list(arms) == [arm["name"] for arm in said["arms"]]
     for arm in said["arms"]:
-        recipe = arms[arm["name"]].recipe
-        assert (arm["recipe_digest"], arm["spec"]) == (recipe.digest(), recipe.freeze)
+        made = arms[arm["name"]].recipe
+        assert (arm["recipe_digest"], arm["spec"]) == (made.digest(), made.freeze)
         assert (arm["trainable"], arm["total"]) == (arms[arm["name"]].trainable, arms[arm["name"]].total)
     assert set(design.rates) <= set(said["rates"])
     assert (said["report_seeds"], said["tuning_seeds"]) == (list(design.report), list(design.tuning))
