@@ -13,6 +13,8 @@ from making import recipe_of
 from xmodal.assemble import assemble
 from xmodal.bodies import BODIES, conformance, skeleton, weights
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
+from xmodal.recipe import load_recipe
+from xmodal.recipe.library import shipped
 from xmodal.report.attention import CLOSE, Eager, attention, looked, pooled
 from xmodal.report.content import chapters
 from xmodal.report.gather import FoundStudy, gather
@@ -49,6 +51,17 @@ def test_plain_steps_are_the_fast_path(name: str, padded: bool) -> None:
 def test_there_are_bodies_to_look_at() -> None:
     assert len(NAMES) - len(WITHOUT) >= 10
     assert skeleton(conformance.small("gpt2")).causal
+
+
+def test_a_model_is_shown_what_its_recipe_shows_it() -> None:
+    sizes = {}
+    for fault in ("null", "true"):
+        words = ("task.fewest=2", "task.pairs=6", f"legacy.read_padding={fault}")
+        recipe = load_recipe(shipped()["haystack_random"], words, tiny=True)
+        trained = Trained(recipe, assemble(recipe).model.eval())
+        sizes[fault] = {looked(trained, sample, "here")[0].shape[1] for sample in range(6)}
+    assert len(sizes["null"]) > 1  # as many as are real
+    assert sizes["true"] == {13}
 
 
 def test_a_trained_model_is_looked_at(study: FoundStudy) -> None:

@@ -8,9 +8,9 @@ import pytest
 from making import change, make_run, recipe_of
 
 from xmodal.errors import MissingError
-from xmodal.report.gather import FoundStudy, gather, runs_of
+from xmodal.report.gather import FoundStudy, gather
 from xmodal.run.result import RESULT
-from xmodal.study.reading import STUDY
+from xmodal.study.reading import STUDY, runs_of
 
 
 def test_a_study_comes_with_its_runs(study: FoundStudy) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from making import make_run, recipe_of
 
-from xmodal.report.trace import EVENTS, read_trace
+from xmodal.report.trace import read_trace
+from xmodal.run.result import EVENTS
 
 
 def test_looks_and_norms_are_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from xmodal.cli.words import Json, Override, Tiny, Workers, app, confirmed, watched
+from xmodal.cli.words import DryRun, Json, Override, Tiny, Workers, Yes, app, confirmed, watched
 
 
 @app.command()
@@ -27,8 +27,8 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of all runs and tables.")] = Path("runs"),
     workers: Workers = None,
     tiny: Tiny = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Run a paper's table: theirs, ours, the floor, and all that differs."""

@@ -8,7 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from xmodal.cli.words import Json, Override, RecipeArgument, Seed, Tiny, Workers, app, confirmed, find, load, watched
+from xmodal.cli.words import (
+    DryRun,
+    Json,
+    Override,
+    RecipeArgument,
+    Seed,
+    Tiny,
+    Workers,
+    Yes,
+    app,
+    confirmed,
+    find,
+    load,
+    watched,
+)
 from xmodal.errors import UsageError
 
 
@@ -73,18 +87,24 @@ def ablate(
     out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
     workers: Workers = None,
     tiny: Tiny = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Settle a question: arms over seeds, every one at its own best rate, paired differences and a verdict."""
     from xmodal import console
     from xmodal.study.factors import Asked
     from xmodal.study.finished import finished, question_of
+    from xmodal.study.reading import runs_of
 
     asked = Asked(find(recipe), freeze or (), vary or (), arm or (), controls, override or (), tiny)
-    judged: dict[str, Any] = {"lr": lr, "seeds": seeds, "tuning": tuning_seeds, "margin": margin}
-    judged |= {"halving": halving}
+    judged: dict[str, Any] = {
+        "lr": lr,
+        "seeds": seeds,
+        "tuning": tuning_seeds,
+        "margin": margin,
+        "halving": halving,
+    }
     question = question_of(asked, **judged)
     ran, made = 0, None if dry_run else finished(out, question)
     if made is None:
@@ -115,7 +135,7 @@ def ablate(
         console.write(json.dumps(result, indent=2))
     else:
         console.show_study(result)
-    runs = [run for arm in result["arms"] for run in arm["tuning"] + arm["report"]]
+    runs = runs_of(result)
     console.say(f"{ran} of {len(runs)} runs were made now; {file}")
     failed = any(run["status"] == "failed" for run in runs)
     raise typer.Exit(1 if failed else 0)

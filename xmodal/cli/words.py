@@ -32,6 +32,8 @@ Seed = Annotated[int | None, typer.Option(help="Replaces the recipe's seed.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes; default: as suits this machine. 0: none but this one.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before running.")]
 Source = Annotated[
     str | None, typer.Option("--from", metavar="official|registry|PATH", help="Where from; default: whatever works.")
 ]

@@ -57,7 +57,7 @@ class Board:
     """The whole study: for every arm its best rate so far and its report runs, then what runs now."""
 
     def __init__(self) -> None:
-        self._tuned: dict[str, dict[float, list[Outcome]]] = {}
+        self._tuned: dict[str, dict[float, dict[int, float]]] = {}
         self._reported: dict[str, dict[int, str]] = {}
         self._now: dict[tuple[str, float, int], str] = {}
         self._steps: dict[tuple[str, float, int], int] = {}
@@ -82,9 +82,10 @@ class Board:
                 self._count = f"{event.done} of {event.done + event.missing} runs"
                 self._left = f", about {minutes(event.left)} left" if event.left and event.missing else ""
                 if trial.purpose == "tuning":
-                    self._tuned.setdefault(trial.arm.name, {}).setdefault(trial.rate, []).append(outcome)
+                    # A longer run of a rate, by halving, takes the place of the shorter one.
+                    self._tuned.setdefault(trial.arm.name, {}).setdefault(trial.rate, {})[trial.seed] = outcome.val or 0
                 else:
-                    self._reported.setdefault(trial.arm.name, {})[trial.seed] = _word(outcome, outcome.test)
+                    self._reported.setdefault(trial.arm.name, {})[trial.seed] = _word(outcome)
 
     def __call__(self) -> RenderableType:
         """What is on the screen."""
@@ -93,7 +94,7 @@ class Board:
             table.add_column(title, overflow="fold")
         for arm in self._arms:
             rates = self._tuned.get(arm, {})
-            means = {rate: mean(o.val or 0 for o in found) for rate, found in rates.items()}
+            means = {rate: mean(found.values()) for rate, found in rates.items()}
             best = max(means, key=means.__getitem__, default=None)
             said = "" if best is None else f"{hundred(means[best])} at {best:g}"
             table.add_row(arm, f"{len(rates)}", said, " ".join(self._reported.get(arm, {}).values()))
@@ -120,5 +121,5 @@ def _doing(event: Event | None, steps: int) -> str:
     return ""
 
 
-def _word(outcome: Outcome, score: float | None) -> str:
-    return hundred(score) if outcome.status == "done" else outcome.status
+def _word(outcome: Outcome) -> str:
+    return hundred(outcome.test) if outcome.status == "done" else outcome.status

@@ -10,6 +10,7 @@ from rich.text import Text
 from xmodal.console.streams import err, out
 from xmodal.console.tables import show_rows
 from xmodal.papers.library import shown
+from xmodal.report.words import differing_versions
 
 
 def show_table_preview(preview: Mapping[str, Any], *, result: bool) -> None:
@@ -57,7 +58,7 @@ def show_table(table: Mapping[str, Any]) -> None:
     show_rows(("cell", ">theirs", ">ours %", ">95 %", ">seeds", ">floor", ">less theirs"), rows, _title(table))
     faults = [f"{cell['row']} on {cell['column']}: {cell['why']}" for cell in table["cells"] if cell["why"]]
     faults += [f"{cell['row']} on {cell['column']}: best rate at an edge" for cell in table["cells"] if cell["edge"]]
-    faults += [f"runs of different {name}: {', '.join(values)}" for name, values in table["mixed"].items()]
+    faults += differing_versions(table["mixed"])
     faults += table["legacy"]
     if faults:
         out.print(Text("\n".join(faults), style="yellow"), soft_wrap=True)

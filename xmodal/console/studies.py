@@ -10,13 +10,13 @@ from rich.text import Text
 from xmodal.console.streams import err, out
 from xmodal.console.tables import minutes, show_rows
 from xmodal.report.numbers import hundred, points
-from xmodal.report.words import blemishes, notes
+from xmodal.report.words import arm_name, blemishes, notes
 
 
 def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
     """What a study will run: its arms, rates and seeds, and how much that is; on the error stream unless asked for."""
     to = out if result else err
-    rows = [(_named(arm, preview), arm["spec"], f"{arm['trainable']:,}") for arm in preview["arms"]]
+    rows = [(arm_name(arm, preview), arm["spec"], f"{arm['trainable']:,}") for arm in preview["arms"]]
     show_rows(("arm", "frozen", ">trains"), rows, to=to)
     rates = ", ".join(f"{rate:g}" for rate in preview["rates"])
     tuned = ", ".join(map(str, preview["tuning_seeds"]))
@@ -48,7 +48,7 @@ def show_study(study: Mapping[str, Any]) -> None:
     for arm in study["arms"]:
         rate = "–" if arm["rate"] is None else f"{arm['rate']:g}"
         row = (
-            _named(arm, study),
+            arm_name(arm, study),
             f"{arm['trainable']:,}",
             rate + (" edge" if arm["edge"] else ""),
             hundred(arm["mean"]),
@@ -63,10 +63,6 @@ def show_study(study: Mapping[str, Any]) -> None:
     out.print(Text("\n".join(notes(study)), style="dim"), soft_wrap=True)
     if bad := blemishes(study):
         out.print(Text("\n".join(bad), style="yellow"), soft_wrap=True)
-
-
-def _named(arm: Mapping[str, Any], study: Mapping[str, Any]) -> str:
-    return arm["name"] + (" (control)" if arm["name"] == study["control"] else "")
 
 
 def _show_effects(title: str, effects: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

@@ -69,7 +69,7 @@ def against(table: Found, folders: Sequence[Path]) -> dict[str, Any]:
         else:
             others += 1
     rows = [
-        {**_cell(table, row, column), **said}
+        {**table.said_of(row, column), **said}
         for column in table.table.columns
         for row in table.table.rows
         for said in _groups(table, row, column, groups) or [{**_NOTHING}]
@@ -126,12 +126,6 @@ _MACHINE = ("device", "precision", "threads")
 def _starts_from(recipe: Recipe, digest: str) -> bool:
     init = recipe.body.init
     return init.startswith(RUN) and Path(init.removeprefix(RUN)).name.startswith(f"{digest}-s")
-
-
-def _cell(table: Found, row: str, column: str) -> dict[str, Any]:
-    number, error = table.theirs(row, column)
-    note = table.note_of(row, column)
-    return {"row": row, "column": column, "theirs": number, "theirs_error": error, "note": note}
 
 
 def _groups(table: Found, row: str, column: str, groups: Mapping[Any, Any]) -> list[dict[str, Any]]:

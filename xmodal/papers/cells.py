@@ -16,6 +16,7 @@ from xmodal.errors import MissingError, UsageError, did_you_mean
 from xmodal.papers.library import Found, Protocol, cpu_scale
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.library import shipped
+from xmodal.study.arms import flat
 
 ScaleName = Literal["cpu", "full"]
 ProtocolName = Literal["published", "audited"]
@@ -214,17 +215,11 @@ def differences(cells: Sequence[Cell]) -> list[Difference]:
 
 def changed(one: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]:
     """Dotted keys in which two recipes differ, with both values; None for a key that one of them has not."""
-    mine, theirs = (_flat(r.model_dump(mode="json", exclude={"name", "seed", "tiny", "lock"})) for r in (one, other))
+    dumped = (r.model_dump(mode="json", exclude={"name", "seed", "tiny", "lock"}) for r in (one, other))
+    mine, theirs = ({key: value for key, value in flat(data) if value != {}} for data in dumped)
     for key in dict.fromkeys((*mine, *theirs)):
         if mine.get(key) != theirs.get(key):
             yield key, mine.get(key), theirs.get(key)
-
-
-def _flat(data: dict[str, Any], above: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return found
 
 
 def lacking(cells: Sequence[Cell]) -> dict[str, list[Cell]]:

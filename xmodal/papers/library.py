@@ -165,6 +165,12 @@ class Found(NamedTuple):
         said = self.table.rows[row].theirs[self.table.columns.index(column)]
         return (said[0], said[1]) if isinstance(said, list) else (said, None)
 
+    def said_of(self, row: str, column: str) -> dict[str, str | float | None]:
+        """A cell as results have it: where it stands, the paper's number, and what the paper says of it."""
+        number, error = self.theirs(row, column)
+        note = self.note_of(row, column)
+        return {"row": row, "column": column, "theirs": number, "theirs_error": error, "note": note}
+
     def reproducible(self) -> int:
         """How many cells have a recipe."""
         return sum(bool(self.recipe_of(row, column)) for row in self.table.rows for column in self.table.columns)

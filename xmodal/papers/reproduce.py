@@ -71,13 +71,13 @@ class Plan:
 
     def preview(self) -> dict[str, Any]:
         """What would run: every cell, how often, at which rates, and what is not on this machine."""
-        previews = [(part, part.design.preview()) for part in self.parts]
+        previews = [part.design.preview() for part in self.parts]
         runs = {(part.column, cell.row): part.design for part in self.parts for cell in part.cells}
         return {
             **_named(self.wanted),
             "cells": [
                 {
-                    **_theirs(self.wanted, cell),
+                    **self.wanted.table.said_of(cell.row, cell.column),
                     "recipe": cell.recipe.name if cell.recipe else None,
                     "why": cell.why,
                     "body": f"{cell.recipe.body.name} ({cell.recipe.body.init})" if cell.recipe else None,
@@ -89,8 +89,8 @@ class Plan:
                 for cell in self.cells
             ],
             "before": [recipe.name for recipe in self.before],
-            "runs": len(self.before) + sum(said["tuning_runs"] + said["report_runs"] for _, said in previews),
-            "most_steps": sum(r.train.steps for r in self.before) + sum(said["most_steps"] for _, said in previews),
+            "runs": len(self.before) + sum(said["tuning_runs"] + said["report_runs"] for said in previews),
+            "most_steps": sum(r.train.steps for r in self.before) + sum(said["most_steps"] for said in previews),
             "missing": list(lacking(self.cells)),
             "differences": _differences(self.wanted, self.cells),
         }
@@ -241,17 +241,6 @@ def _named(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _theirs(wanted: Wanted, cell: Cell) -> dict[str, Any]:
-    number, error = wanted.table.theirs(cell.row, cell.column)
-    return {
-        "row": cell.row,
-        "column": cell.column,
-        "theirs": number,
-        "theirs_error": error,
-        "note": wanted.table.note_of(cell.row, cell.column),
-    }
-
-
 def _differences(wanted: Wanted, cells: Sequence[Cell]) -> dict[str, Any]:
     remarks = [*wanted.rules.differences, *(cpu_scale().differences if wanted.scale == "cpu" else [])]
     tasks, bodies = {cell.column for cell in cells}, {cell.base.body.name for cell in cells if cell.base}
@@ -271,7 +260,10 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
     }
     cells = []
     for cell in plan.cells:
-        said = {**_theirs(plan.wanted, cell), "recipe": cell.recipe.name if cell.recipe else None}
+        said: dict[str, Any] = {
+            **plan.wanted.table.said_of(cell.row, cell.column),
+            "recipe": cell.recipe.name if cell.recipe else None,
+        }
         why = cell.why or (failed.get(cell.before.digest(), "") if cell.before else "")
         cells.append({**said, **_ours(arms.get((cell.column, cell.row)), said["theirs"], why, bool(cell.recipe))})
     results = [study.result for made in studies.values() for study in made]
@@ -297,8 +289,11 @@ def _ours(arm: Mapping[str, Any] | None, theirs: float, why: str, runnable: bool
         status = "failed" if why and runnable else "missing"
         return {**_EMPTY, "status": status, "why": said}
     runs = arm["report"]
-    bad = [f"seed {run['seed']} {run['status']}{': ' + run['error'] if 'error' in run else ''}" for run in runs]
-    bad = [word for word, run in zip(bad, runs, strict=True) if run["status"] != "done"]
+    bad = [
+        f"seed {run['seed']} {run['status']}{': ' + run['error'] if 'error' in run else ''}"
+        for run in runs
+        if run["status"] != "done"
+    ]
     if arm["rate"] is None:
         bad.append("no rate ended well with every tuning seed")
     mean = None if arm["mean"] is None else 100 * arm["mean"]

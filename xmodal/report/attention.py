@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from xmodal.errors import UsageError, XmodalError
 from xmodal.report.figure import INK, Figure, figure, shown
 from xmodal.report.tables import Cell, Table, named
+from xmodal.run.session import task_of
 from xmodal.run.trained import Trained, load_trained
-from xmodal.tasks import build_task
 
 CLOSE = 1e-4
 """Most by which a logit may differ where the attention is computed step by step."""
@@ -99,7 +99,7 @@ def looked(trained: Trained, sample: int, where: str) -> list[Tensor]:
         XmodalError: the logits differ from those of the model as it is.
     """
     recipe, model = trained.recipe, trained.model
-    split = build_task(recipe.task, recipe.seed).split(SPLIT)
+    split = task_of(recipe).split(SPLIT)
     if sample >= len(split):
         raise UsageError(
             f"validation has no sample {sample}", where="--sample", why=f"it has {len(split)}, counted from 0"

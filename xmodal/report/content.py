@@ -13,12 +13,13 @@ from xmodal.report.course import Group, learning, norms
 from xmodal.report.effects import effects, effects_table, named_effects, rates, scores
 from xmodal.report.figure import Figure, Style
 from xmodal.report.freeze_map import freeze_maps
-from xmodal.report.gather import Found, FoundRun, FoundStudy, runs_of
+from xmodal.report.gather import Found, FoundRun, FoundStudy
 from xmodal.report.numbers import points
 from xmodal.report.tables import Columns, Table, named
 from xmodal.report.trace import read_trace
-from xmodal.report.words import blemishes, labelled, notes
-from xmodal.run.result import FINISHED, made_with
+from xmodal.report.words import arm_name, blemishes, differing_versions, labelled, notes
+from xmodal.run.result import FINISHED, made_with, mixed
+from xmodal.study.reading import runs_of
 
 TINY = "tiny: run in seconds to try the path, so the scores say nothing about the question"
 MOST_MARKS = 20
@@ -150,7 +151,7 @@ def arms_table(study: Mapping[str, Any], name: str) -> Table:
     """The arms of a study: what each freezes, how many parameters train, its rate and its score."""
     rows = [
         [
-            arm["name"] + (" (control)" if arm["name"] == study["control"] else ""),
+            arm_name(arm, study),
             arm["mean"],
             *(arm["interval"] or (None, None)),
             arm["seeds"],
@@ -225,7 +226,7 @@ def _runs(runs: Sequence[FoundRun], name: str, attention: Sequence[Figure]) -> C
         f"{len(runs)} runs of {len(groups)} recipes. They were not compared: xmodal ablate does, over seeds.",
         any(run.result.get("tiny", False) for run in runs),
         (),
-        [*mixed(runs), *marks],
+        [*differing_versions(mixed(made_with(run.folder) for run in runs)), *marks],
         [_runs_table(runs, labels, name)],
         [*filter(None, drawn), *attention],
         [
@@ -233,17 +234,6 @@ def _runs(runs: Sequence[FoundRun], name: str, attention: Sequence[Figure]) -> C
             "best step: of the steps taken, the best on validation; test was read once, there",
         ],
     )
-
-
-def mixed(runs: Sequence[FoundRun]) -> list[str]:
-    """In which versions, or threads, the runs differ."""
-    seen: dict[str, dict[str, None]] = {}
-    for run in runs:
-        for name, value in made_with(run.folder).items():
-            seen.setdefault(name, {})[value] = None
-    return [
-        f"runs of different {name}: {', '.join(sorted(values))}" for name, values in seen.items() if len(values) > 1
-    ]
 
 
 def _runs_table(runs: Sequence[FoundRun], labels: Mapping[tuple[str, str], str], name: str) -> Table:

@@ -51,7 +51,7 @@ def learning(groups: Sequence[Group], name: str) -> Figure | None:
     columns = min(2, len(drawn))
     lines = -(-len(drawn) // columns)
     with figure(lines, columns, 0.5 + (2.0 if columns > 1 else 2.8) * lines) as (canvas, panels):
-        for panel, group in zip(panels, drawn, strict=False):
+        for panel, group in zip(panels[: len(drawn)], drawn, strict=True):
             kin = [other for other in drawn if other.kin == group.kin]
             _panel(panel, group, [other for other in kin if other is not group], named=group is kin[0])
         for spare in panels[len(drawn) :]:
@@ -69,7 +69,7 @@ def learning(groups: Sequence[Group], name: str) -> Figure | None:
     ]
     ends = [(group.name, band[-1]) for group in drawn if (band := group.band())]
     said = "; ".join(f"{label} ends at {100 * last[1]:.1f} % at step {last[0]}" for label, last in ends)
-    left = f" {len(drawn)} of {len(groups)} are drawn, all are in the table." if len(drawn) < len(groups) else ""
+    left = _left_out(drawn, groups)
     return Figure(
         f"{name}-learning",
         "Learning curves",
@@ -137,7 +137,7 @@ def norms(groups: Sequence[Group], name: str) -> Figure | None:
         for seed, trace in group.traces.items()
         if trace.norms
     ]
-    left = f" {len(drawn)} of {len(groups)} are drawn, all are in the table." if len(drawn) < len(groups) else ""
+    left = _left_out(drawn, groups)
     return Figure(
         f"{name}-norms",
         "Norms at step 0",
@@ -152,3 +152,7 @@ def norms(groups: Sequence[Group], name: str) -> Figure | None:
         ),
         canvas,
     )
+
+
+def _left_out(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
+    return f" {len(drawn)} of {len(groups)} are drawn, all are in the table." if len(drawn) < len(groups) else ""

@@ -8,6 +8,7 @@ from typing import Any
 from xmodal.report.figure import FAINT, INK, Figure, Style, figure, log_axis, shown
 from xmodal.report.numbers import hundred, percent, points
 from xmodal.report.tables import Columns, Table, named
+from xmodal.report.words import arm_name
 
 ROW = 0.5
 """Inches for one arm or effect: its name, and below that its interval."""
@@ -23,7 +24,7 @@ def scores(study: Mapping[str, Any], name: str) -> Figure:
         for row, arm in enumerate(arms):
             style = Style.of(row)
             seeds = [100 * run["test"] for run in arm["report"] if run["test"] is not None]
-            _name(axes, row, _named(arm, study), hundred(arm["mean"]))
+            _name(axes, row, arm_name(arm, study), hundred(arm["mean"]))
             axes.plot(seeds, [row] * len(seeds), "|", color=style.colour, markersize=9, alpha=0.7)
             if arm["interval"]:
                 axes.plot([100 * end for end in arm["interval"]], [row] * 2, "-", color=style.colour, linewidth=2)
@@ -141,10 +142,6 @@ def floor_lines(axes: Any, floors: Mapping[str, float], *, vertical: bool = Fals
             axes.annotate(label, **at, ha="left", va="top" if below else "bottom", **small)
 
 
-def _named(arm: Mapping[str, Any], study: Mapping[str, Any]) -> str:
-    return arm["name"] + (" (control)" if arm["name"] == study["control"] else "")
-
-
 def _name(axes: Any, row: int, label: str, said: str) -> None:
     """The name of a row above it to the left, and what it says to the right."""
     across = axes.get_yaxis_transform()
@@ -169,17 +166,15 @@ def rates(study: Mapping[str, Any], name: str) -> Figure | None:
         for number, arm in enumerate(arms):
             style = Style.of(number)
             single = [(run["rate"], 100 * run["val"]) for run in arm["tuning"] if run["val"] is not None]
-            axes.plot(
-                *zip(*single, strict=True), ".", color=style.colour, alpha=FAINT, markersize=5
-            ) if single else None
+            if single:
+                axes.plot(*zip(*single, strict=True), ".", color=style.colour, alpha=FAINT, markersize=5)
             curve = [(point["rate"], 100 * point["val"]) for point in arm["curve"]]
             rate, val = zip(*curve, strict=True) if curve else ((), ())
             look = {"color": style.colour, "marker": style.marker, "linestyle": style.line, "markersize": 5}
             axes.plot(rate, val, linewidth=1.6, label=shown(arm["name"]), **look)
             chosen = [point for point in curve if point[0] == arm["rate"]]
-            axes.plot(
-                *zip(*chosen, strict=True), "o", color=style.colour, fillstyle="none", markersize=12
-            ) if chosen else None
+            if chosen:
+                axes.plot(*zip(*chosen, strict=True), "o", color=style.colour, fillstyle="none", markersize=12)
         floor_lines(axes, study["floors"])
         log_axis(axes)
         if len(study["rates"]) <= MOST_TICKS:

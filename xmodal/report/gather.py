@@ -10,7 +10,7 @@ from typing import Any
 
 from xmodal.errors import DamagedError, MissingError
 from xmodal.run.result import RESULT, read_result
-from xmodal.study.reading import STUDY, read_study
+from xmodal.study.reading import STUDY, differing, read_study, runs_of
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,6 @@ def _places(folder: Path) -> Iterator[tuple[Path, str]]:
     yield from sorted(found)
 
 
-def runs_of(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a study says of each of its runs, one after the other."""
-    return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"])]
-
-
 def _with_runs(study: FoundStudy, damaged: dict[str, DamagedError]) -> FoundStudy:
     """The study with those of its runs that are here; they lie beside its folder, OUT/studies/NAME-DIGEST."""
     out, runs, missing = study.folder.resolve().parent.parent, dict[str, FoundRun](), 0
@@ -124,12 +119,3 @@ def _with_runs(study: FoundStudy, damaged: dict[str, DamagedError]) -> FoundStud
         except DamagedError as error:
             damaged.setdefault(str(place), error)
     return FoundStudy(study.folder, study.said, study.named, runs, missing)
-
-
-def differing(run: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """In what the result of a run differs from what its study says of it, in words; empty where it does not."""
-    here: dict[str, Any] = {split: (result[split] or {}).get("accuracy") for split in ("val", "test")}
-    here |= {key: result[key] for key in ("seed", "status", "steps", "best_step")}
-    here["folder"] = f"{result['name']}/{result['recipe_digest']}-s{result['seed']}"
-    said = [f"{key} is {here[key]}, and was {run[key]}" for key in here if key in run and run[key] != here[key]]
-    return "; ".join(said)

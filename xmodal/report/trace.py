@@ -9,9 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from xmodal.run.result import refuse_constant
+from xmodal.run.result import EVENTS, refuse_constant
 
-EVENTS = "events.jsonl"
 _PLENTY = '{"event": "stepped"'
 """How most lines start, as the run folder writes them; nothing here needs them, so they are not parsed."""
 

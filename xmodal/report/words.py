@@ -31,7 +31,17 @@ def blemishes(study: Mapping[str, Any]) -> list[str]:
         if run["status"] != "done"
     ]
     bad += list(dict.fromkeys(fault for arm in study["arms"] for fault in arm.get("legacy", ())))
-    return bad + [f"runs of different {name}: {', '.join(values)}" for name, values in study["mixed"].items()]
+    return bad + differing_versions(study["mixed"])
+
+
+def differing_versions(mixed: Mapping[str, Sequence[str]]) -> list[str]:
+    """In which versions, or threads, runs differ."""
+    return [f"runs of different {name}: {', '.join(values)}" for name, values in mixed.items()]
+
+
+def arm_name(arm: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    """What tables and figures call an arm."""
+    return arm["name"] + (" (control)" if arm["name"] == study["control"] else "")
 
 
 def labelled(results: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

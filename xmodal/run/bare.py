@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from xmodal.assemble import assemble
+from xmodal.assemble import Assembled, assemble
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
 from xmodal.run.loop import Job, Loop
@@ -24,10 +24,21 @@ def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
         task: the recipe's.
         folder: where checkpoints would go, once it comes to a look or to its end.
     """
-    assembled = assemble(recipe, device=recipe.device)
+    return Loop(job_of(recipe, assemble(recipe, device=recipe.device), task, folder))
+
+
+def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Job:
+    """What a loop needs to train a recipe; it has no identity, nothing stops it, and nothing guards what it saves.
+
+    Args:
+        recipe: with `device` and `precision` resolved.
+        assembled: the recipe's model, on its device.
+        task: the recipe's.
+        folder: where checkpoints go.
+    """
     if recipe.compile:
         assembled.model.compile()
-    job = Job(
+    return Job(
         model=assembled.model,
         trainable=assembled.plan.trainable(),
         options=recipe.train,
@@ -41,7 +52,6 @@ def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
         stop=lambda: False,
         sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
     )
-    return Loop(job)
 
 
 def endless(recipe: Recipe) -> Recipe:

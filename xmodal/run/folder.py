@@ -17,10 +17,8 @@ from xmodal.recipe.lock import LOCK, write_lock
 from xmodal.recipe.schema import Lock
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
-from xmodal.run.result import RESULT, read_result
+from xmodal.run.result import EVENTS, RESULT, read_result
 from xmodal.run.whole import unwritten, write_json, write_whole
-
-EVENTS = "events.jsonl"
 
 
 class RunFolder:

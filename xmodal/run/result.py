@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from xmodal.errors import DamagedError
 from xmodal.recipe.schema import NAME
 
-RESULT = "result.json"
+RESULT, EVENTS = "result.json", "events.jsonl"
 SCHEMA = 1
 FINISHED = ("done", "diverged")
 """The statuses of a run that is over."""
@@ -133,3 +133,12 @@ def made_with(folder: Path) -> dict[str, str]:
 def comparable(result: dict[str, Any]) -> dict[str, Any]:
     """A result without what depends on the machine's speed; two runs of one recipe and seed agree on the rest."""
     return {key: value for key, value in result.items() if key not in MEASURED}
+
+
+def mixed(made: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
+    """In which versions, or threads, runs differ, each told by `made_with`."""
+    seen: dict[str, set[str]] = {}
+    for run in made:
+        for name, value in run.items():
+            seen.setdefault(name, set()).add(value)
+    return {name: sorted(values) for name, values in seen.items() if len(values) > 1}

@@ -6,7 +6,7 @@ import platform
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
-from xmodal.run.bare import arithmetic, resolve
+from xmodal.run.bare import job_of, resolve
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
-from xmodal.run.loop import Job, Loop
+from xmodal.run.loop import Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, sealed
 from xmodal.run.whole import write_json
@@ -189,7 +189,13 @@ class _Session:
         lock = Lock(versions=versions(), digests=self.digests, threads=self.threads, tiny=recipe.is_tiny)
         buffers = dict(assembled.model.named_buffers())
         seal = Seal.of(assembled.plan, buffers)
-        loop = Loop(self._job(device, seal.digest, guard=lambda: seal.check(assembled.plan, buffers)))
+        job = replace(
+            job_of(recipe, assembled, task, folder.checkpoints),
+            identity={"recipe": folder.digest, "seed": recipe.seed, **self.digests, "frozen": seal.digest},
+            stop=self.stop,
+            guard=lambda: seal.check(assembled.plan, buffers),
+        )
+        loop = Loop(job)
         resumed = folder.can_resume()
         if resumed:
             loop.restore()
@@ -240,27 +246,6 @@ class _Session:
         write_json(folder.path / RESULT, result)
         self._tell(Ended(loop.state.step, result))
         return Run(folder.path, result, ran=True)
-
-    def _job(self, device: torch.device, frozen: str, guard: Callable[[], None]) -> Job:
-        recipe, task, assembled, model = self.recipe, self.task, self.assembled, self.assembled.model
-        if recipe.compile:
-            model.compile()
-
-        return Job(
-            model=model,
-            trainable=assembled.plan.trainable(),
-            options=recipe.train,
-            train=task.split("train"),
-            val=task.split("val"),
-            seed=recipe.seed,
-            device=device,
-            arithmetic=arithmetic(recipe),
-            folder=self.folder.checkpoints,
-            identity={"recipe": self.folder.digest, "seed": recipe.seed, **self.digests, "frozen": frozen},
-            stop=self.stop,
-            guard=guard,
-            sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
-        )
 
     def _norms(self, assembled: Assembled, loop: Loop) -> dict[str, float]:
         """Root mean squares at step 0, where a badly scaled input shows."""

@@ -229,7 +229,7 @@ def enforce(arms: Sequence[Arm], declared: Collection[str]) -> None:
 
 def undeclared(one: Recipe, other: Recipe) -> list[str]:
     """Dotted keys in which two resolved recipes differ, but those that only one of two components has."""
-    mine, theirs = (dict(_flat(_dumped(recipe))) for recipe in (one, other))
+    mine, theirs = (dict(flat(_dumped(recipe))) for recipe in (one, other))
     found = []
     for key in {**mine, **theirs}:
         if key in mine and key in theirs:
@@ -249,9 +249,10 @@ def _covers(declared: Collection[str], key: str) -> bool:
     return any(key == known or key.startswith(f"{known}.") for known in declared)
 
 
-def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; what is empty is a value."""
     for key, value in data.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value

@@ -14,7 +14,7 @@ from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
 from xmodal.run.result import FINISHED, read_result
 from xmodal.study.factors import Asked
-from xmodal.study.reading import SCHEMA, STUDIES, STUDY, read_study
+from xmodal.study.reading import SCHEMA, STUDIES, STUDY, differing, read_study, runs_of
 
 
 def question_of(asked: Asked, **said: Any) -> str | None:
@@ -51,16 +51,12 @@ def finished(out: Path, question: str | None) -> tuple[Path, dict[str, Any]] | N
 
 
 def _stands(study: Mapping[str, Any], out: Path) -> bool:
-    return all(_is(run, out) for arm in study["arms"] for run in arm["tuning"] + arm["report"])
+    return all(_is(run, out) for run in runs_of(study))
 
 
 def _is(run: Mapping[str, Any], out: Path) -> bool:
     """Whether a run has ended, and says what the study says of it."""
     folder = out / run["folder"]
     result = read_result(folder) if run["folder"] else None
-    if not result or result["status"] not in FINISHED or not (folder / LOCK).is_file():
-        return False
-    val, test = ((result[split] or {}).get("accuracy") for split in ("val", "test"))
-    here = (f"{result['recipe_digest']}-s{result['seed']}", result["seed"], result["status"], val, result["steps"])
-    there = (folder.name, run["seed"], run["status"], run["val"], run["steps"])
-    return here == there and test == run.get("test", test)
+    ended = result and result["status"] in FINISHED and (folder / LOCK).is_file()
+    return bool(result and ended and not differing(run, result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -131,6 +132,20 @@ def read_study(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
     return study
+
+
+def runs_of(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a study says of each of its runs, one after the other."""
+    return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"])]
+
+
+def differing(run: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """In what the result of a run differs from what its study says of it, in words; empty where it does not."""
+    here: dict[str, Any] = {split: (result[split] or {}).get("accuracy") for split in ("val", "test")}
+    here |= {key: result[key] for key in ("seed", "status", "steps", "best_step")}
+    here["folder"] = f"{result['name']}/{result['recipe_digest']}-s{result['seed']}"
+    said = [f"{key} is {here[key]}, and was {run[key]}" for key in here if key in run and run[key] != here[key]]
+    return "; ".join(said)
 
 
 def _damaged(file: Path, why: str) -> DamagedError:

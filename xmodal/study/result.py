@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
+from xmodal.run.result import mixed
 from xmodal.study import stats
 from xmodal.study.design import Design, Trial
 from xmodal.study.reading import SCHEMA
@@ -124,7 +125,7 @@ def summary(
         "contrasts": judge.contrasts(),
         "ordering": [{"rate": rate, "arms": list(arms)} for rate, arms in order.ranks.items()],
         "reversals": [list(pair) for pair in order.reversals],
-        "mixed": _mixed(outcomes),
+        "mixed": mixed(outcome.made_with for outcome in outcomes),
     }
 
 
@@ -170,13 +171,6 @@ def _floors(report: Sequence[Outcome]) -> dict[str, float]:
     """Means over the report runs: seeds may draw the data."""
     names = list(dict.fromkeys(name for outcome in report for name in outcome.floors))
     return {name: mean(outcome.floors[name] for outcome in report if name in outcome.floors) for name in names}
-
-
-def _mixed(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """In which versions, or threads, the runs differ."""
-    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.made_with))
-    values = {name: sorted({o.made_with[name] for o in outcomes if name in o.made_with}) for name in names}
-    return {name: found for name, found in values.items() if len(found) > 1}
 
 
 @dataclass(frozen=True)
