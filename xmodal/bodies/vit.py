@@ -200,7 +200,8 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
 
     if not timm.is_model(name):
         near = did_you_mean(name.partition(".")[0], timm.list_models())
-        raise UsageError(f"timm has no model '{name}'{near}", where="body.name")
+        fix = "import timm; timm.list_models() names all that it has"
+        raise UsageError(f"timm has no model '{name}'{near}", where="body.name", fix=fix)
     try:
         model: Any = _headless(name, dict(arguments))
     except Exception as error:  # whatever a model does that was not made for the meta device or these arguments

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xmodal.report.figure import FAINT, INK, Figure, Style, figure, log_axis, shown
@@ -12,6 +12,10 @@ from xmodal.report.words import arm_name
 
 ROW = 0.5
 """Inches for one arm or effect: its name, and below that its interval."""
+HALF = 24
+"""Most characters of a name that fits into half the width."""
+MARK = 0.16
+"""Half the height of what marks no difference beside an interval, in rows."""
 MOST_TICKS = 6
 """Most rates that are written below the axis, each in its place."""
 _MARKS = {"supported": "D", "contradicted": "X", "not resolved": "o", "edge-limited": "^"}
@@ -60,9 +64,10 @@ def effects(study: Mapping[str, Any], name: str) -> Figure | None:
     styles = {arm["name"]: Style.of(number) for number, arm in enumerate(study["arms"])}
     margin = 100 * study["margin"]
     with figure(1, 1, 0.9 + ROW * len(found)) as (canvas, (axes,)):
-        axes.axvspan(-margin, margin, color=INK, alpha=0.1, linewidth=0)
-        axes.axvline(0, color=INK, linewidth=0.8)
         for row, (label, effect) in enumerate(found):
+            beside = (row - MARK, row + MARK)  # not behind the words above the interval
+            axes.fill_betweenx(beside, -margin, margin, color=INK, alpha=0.1, linewidth=0)
+            axes.plot([0, 0], beside, "-", color=INK, linewidth=0.8)
             colour = styles[label].colour if label in styles else INK
             _name(axes, row, label, f"{points(effect['difference'])}, {effect['verdict']}")
             if effect["interval"]:
@@ -137,9 +142,12 @@ def floor_lines(axes: Any, floors: Mapping[str, float], *, vertical: bool = Fals
             at = {"xy": (place, 1), "xycoords": axes.get_xaxis_transform(), "xytext": (0, 2 + 8 * level)}
             axes.annotate(label, **at, ha="center", va="bottom", **small)
         else:
-            below = number + 1 < len(places) and places[number + 1][0] - place < 0.08 * (high - low)
-            at = {"xy": (0, place), "xycoords": axes.get_yaxis_transform(), "xytext": (3, -1 if below else 1)}
-            axes.annotate(label, **at, ha="left", va="top" if below else "bottom", **small)
+            below, above = (
+                0 <= other < len(places) and abs(places[other][0] - place) < 0.08 * (high - low)
+                for other in (number + 1, number - 1)
+            )
+            at = {"xy": (1, place), "xycoords": axes.get_yaxis_transform(), "xytext": (2, 0)}
+            axes.annotate(label, **at, ha="left", va="top" if below else "bottom" if above else "center", **small)
 
 
 def _name(axes: Any, row: int, label: str, said: str) -> None:
@@ -162,7 +170,7 @@ def rates(study: Mapping[str, Any], name: str) -> Figure | None:
     tuned: Sequence[Any] = [run for arm in arms for run in arm["tuning"] if run["val"] is not None]
     if not study["swept"] or not tuned:
         return None
-    with figure(1, 1, 2.9 + 0.17 * len(arms)) as (canvas, (axes,)):
+    with figure(1, 1, 2.9 + 0.17 * len(arms) / _columns(arm["name"] for arm in arms)) as (canvas, (axes,)):
         for number, arm in enumerate(arms):
             style = Style.of(number)
             single = [(run["rate"], 100 * run["val"]) for run in arm["tuning"] if run["val"] is not None]
@@ -205,6 +213,10 @@ def _chosen(arm: Mapping[str, Any], point: Mapping[str, Any]) -> str:
 
 
 def legend(canvas: Any, axes: Any) -> None:
-    """Names of the lines, one below the other under the figure: names are long."""
+    """Names of the lines under the figure; one below the other where they are long."""
     handles, labels = axes.get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower left", ncols=1, handlelength=3.2)
+    canvas.legend(handles, labels, loc="outside lower left", ncols=_columns(labels), handlelength=3.2)
+
+
+def _columns(names: Iterable[str]) -> int:
+    return 2 if max(map(len, names), default=0) <= HALF else 1

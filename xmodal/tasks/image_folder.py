@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
 _PIXELS = 1 << 26
 """Most pixels that an image may have: a small file can unpack into a huge one."""
+_AWAY = "take it out of the folder, or put a whole one in its place"
 
 
 class ImagesOptions(TaskOptions):
@@ -109,7 +110,8 @@ def size_of(file: Path) -> tuple[int, int]:
     except Image.DecompressionBombError:
         raise UsageError("the image has far too many pixels", where=str(file), fix="make it smaller") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise DamagedError(f"{file.name} is not a PNG or JPEG image", where=str(file), why=str(error)) from None
+        what = f"{file.name} is not a PNG or JPEG image"
+        raise DamagedError(what, where=str(file), why=str(error), fix=_AWAY) from None
     if width * height > _PIXELS:
         what = f"an image of {width}x{height} has too many pixels"
         raise UsageError(what, where=str(file), why=f"{_PIXELS} are the most", fix="make it smaller")
@@ -130,7 +132,8 @@ def read_image(file: Path, mode: Literal["grey", "rgb"], resize: int | None) -> 
                     image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
                 seen = image.convert("L" if mode == "grey" else "RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        raise DamagedError(f"the pixels of {file.name} cannot be read", where=str(file), why=str(error)) from None
+        what = f"the pixels of {file.name} cannot be read"
+        raise DamagedError(what, where=str(file), why=str(error), fix=_AWAY) from None
     if resize:
         seen = seen.resize((resize, resize), Image.Resampling.BILINEAR)
     pixels = np.asarray(seen)
