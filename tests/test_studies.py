@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from pathlib import Path
 
@@ -17,10 +18,21 @@ from xmodal.study.reading import read_study
 STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies"
 COMMANDS = {
     "bit-xor-controls": "xmodal ablate bit_xor_fpt --controls std --lr 1e-4:1e-2:5 --seeds 5 -o threads=1",
+    "mnist-controls": "xmodal ablate mnist_16 --controls std --lr 3e-4:3e-2:5 --seeds 3 -o threads=1",
     "quickstart-ffn": "xmodal ablate --freeze ffn",
 }
 """What made them; the page gives the same line."""
 PAGE = STUDIES.parent / "README.md"
+
+
+def _options(command: str) -> argparse.Namespace:
+    options = argparse.ArgumentParser()
+    options.add_argument("recipe", nargs="?", default="quickstart")
+    for name in ("--freeze", "--vary", "-o"):
+        options.add_argument(name, action="append", default=[], dest="override" if name == "-o" else None)
+    for name, usual in (("--controls", ""), ("--lr", ""), ("--seeds", "3")):
+        options.add_argument(name, default=usual)
+    return options.parse_args(shlex.split(command)[2:])
 
 
 def test_there_is_a_command_for_every_study() -> None:
@@ -31,12 +43,9 @@ def test_there_is_a_command_for_every_study() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_study_is_of_the_arms_as_they_are(name: str) -> None:
-    said, words = read_study(STUDIES / name), shlex.split(COMMANDS[name])[2:]
-    recipe = "quickstart" if words[0].startswith("-") else words.pop(0)
-    options = dict(zip(words[::2], words[1::2], strict=True))
-    freeze, overrides = ([options[key]] if key in options else [] for key in ("--freeze", "-o"))
-    asked = Asked(shipped()[recipe], freeze, controls=options.get("--controls", ""), overrides=overrides)
-    design = make_design(make_arms(asked), lr=options.get("--lr", ""), seeds=options.get("--seeds", "3"))
+    said, words = read_study(STUDIES / name), _options(COMMANDS[name])
+    asked = Asked(shipped()[words.recipe], words.freeze, words.vary, controls=words.controls, overrides=words.override)
+    design = make_design(make_arms(asked), lr=words.lr, seeds=words.seeds)
     assert said["digest"] == design.digest()
     arms = {arm.name: arm for arm in design.arms.arms}
     assert list(arms) == [arm["name"] for arm in said["arms"]]
