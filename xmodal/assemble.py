@@ -53,9 +53,13 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch: `[batch classes]`, or `[batch count classes]` for a target per position."""
+        return self.head(*self.said(batch))
+
+    def said(self, batch: Batch) -> tuple[Tensor, Tokens]:
+        """What the head is given: hidden states, and the tokens that they stand for."""
         tokens = self.tokenizer(batch)
         hidden = self.body(tokens) if self.ranks is None else self._shuffled(tokens, self.ranks)
-        return self.head(hidden, tokens.behind(hidden, self.body.prefix))
+        return hidden, tokens.behind(hidden, self.body.prefix)
 
     def _shuffled(self, tokens: Tokens, ranks: Tensor) -> Tensor:
         """Hidden states of the tokens where they stand, read in another order; class tokens and padding stay."""

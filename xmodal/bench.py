@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -17,7 +18,7 @@ FEEDS: dict[str, tuple[str, ...]] = {
     "listops_fpt": ("body.name=minilm-l6", "body.init=random", "task.max_length=512"),
 }
 """What `data` measures unless told: shipped recipes, laid on MiniLM, whose speed does not depend on its weights."""
-_READS = 10
+_READS, _KEPT_STEPS = 10, 200
 
 
 def step(recipe: Any, rounds: int, steps: int = 10) -> dict[str, Any]:
@@ -118,6 +119,55 @@ def data(recipes: Sequence[Any], rounds: int) -> dict[str, Any]:
         ]
     title = f"reading against training, {rounds} rounds of {_READS} batches and one step"
     return {"title": title, "rows": rows, "environment": environment(recipes[0], threads)}
+
+
+def cache(recipe: Any, rounds: int) -> dict[str, Any]:
+    """Seconds of an epoch after the first, where what the head reads is kept, and of one where it is not.
+
+    The first epoch, which computes what is kept, is timed too. Looks at validation are left out.
+
+    Raises:
+        UsageError: this recipe keeps nothing.
+        MissingError: data or weights are not on this machine.
+    """
+    import tempfile
+
+    import torch
+
+    from xmodal.engine import Tail
+    from xmodal.errors import UsageError
+    from xmodal.run.bare import bare_loop
+    from xmodal.run.session import environment, task_of
+
+    recipe = _endless(recipe)
+    task = task_of(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = bare_loop(recipe, task, Path(folder))
+        if not isinstance(kept.job.model, Tail):
+            fix = 'take a recipe of which only the output layer trains: -o "freeze=body + input"'
+            raise UsageError(f"{recipe.name} keeps nothing between steps", where="freeze", fix=fix)
+        plain = bare_loop(recipe.model_copy(update={"cache": False}), task, Path(folder))
+        epoch = len(kept.job.train) / recipe.train.batch_size
+        ours, theirs = kept.events(), plain.events()
+        began = perf_counter()
+        for _ in range(ceil(epoch)):
+            next(ours)
+        first = perf_counter() - began
+
+        def kept_steps() -> None:
+            for _ in range(_KEPT_STEPS):
+                next(ours)
+
+        kept_times, plain_times = _alternate([kept_steps, lambda: next(theirs)], rounds, 1)
+    later, whole = [epoch * one / _KEPT_STEPS for one in kept_times], [epoch * one for one in plain_times]
+    rows = [
+        _row("first epoch, kept", [first], "s", "itself"),
+        _row("a later epoch, kept", later, "s", "an epoch, not kept"),
+        _row("an epoch, not kept", whole, "s", "itself"),
+        _row("ratio", [a / b for a, b in zip(whole, later, strict=True)], "x", "an epoch, kept"),
+    ]
+    title = f"{recipe.name} on {recipe.body.name}, {len(kept.job.train):,} samples, from {rounds} rounds of steps"
+    return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
 
 
 def _endless(recipe: Any) -> Any:

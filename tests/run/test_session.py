@@ -10,10 +10,12 @@ from stopping import StopAt, same_tensors, spy_on_assembly
 
 from xmodal.errors import DamagedError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
+from xmodal.run import session
 from xmodal.run.events import Ended, Evaluated, Event, Started, Stepped
 from xmodal.run.loop import Job
 from xmodal.run.result import MEASURED, comparable
 from xmodal.run.session import Run, train
+from xmodal.tasks.bits import BitXor
 
 Small = Callable[..., Recipe]
 
@@ -68,7 +70,8 @@ def test_a_run_that_was_not_tested_is_tested_when_that_is_asked_for(small: Small
     straight, events = train(small(), out=tmp_path / "straight"), list[Event]()
     untested = train(small(), out=tmp_path / "later", test=False)
     assert (untested.result["status"], untested.result["test"]) == ("done", None)
-    assert comparable(untested.result) | {"test": 0} == comparable(straight.result) | {"test": 0}
+    unread = {"test": None, "floors": {}}  # floors are scores on the test split
+    assert comparable(untested.result) == comparable(straight.result) | unread
     assert not train(small(), out=tmp_path / "later", test=False).ran
     tested = train(small(), out=tmp_path / "later", listeners=[events.append])
     assert tested.ran
@@ -78,6 +81,17 @@ def test_a_run_that_was_not_tested_is_tested_when_that_is_asked_for(small: Small
     assert not train(small(), out=tmp_path / "later").ran
     # Who asks for no test takes one that is there.
     assert not train(small(), out=tmp_path / "straight", test=False).ran
+
+
+def test_floors_are_computed_once_for_the_same_data(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(session, "_FLOORS", {})
+    monkeypatch.setattr(BitXor, "floors", lambda self: asked.append(1) or {"chance": 1 / len(asked)})
+    some, other = small(), small(seed=1)
+    one = [train(some, out=tmp_path / name).result["floors"] for name in "ab"]
+    assert (one, train(other, out=tmp_path).result["floors"]) == ([{"chance": 1.0}] * 2, {"chance": 0.5})
 
 
 def test_trainable_and_reached_parameters_are_counted(small: Small, out: Path) -> None:

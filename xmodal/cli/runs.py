@@ -165,20 +165,23 @@ def explain(
 
     if loaded:
         from xmodal.assemble import assemble
+        from xmodal.engine import prefix_of
 
-        plan, title = assemble(loaded, weights=False).plan, f"{loaded.name}: {loaded.body.name}"
+        assembled, title = assemble(loaded, weights=False), f"{loaded.name}: {loaded.body.name}"
+        plan, prefix = assembled.plan, prefix_of(loaded, assembled)
     else:
         from xmodal import freeze as specs
         from xmodal.bodies import body_options, skeleton
 
         assert body is not None
+        prefix = None
         spec = "body - ln - pos" if freeze is None else freeze
         plan, title = specs.parse(spec).on(skeleton(body_options(body)), name=body), body
-    said = plan.to_dict()
+    said = plan.to_dict() | ({"prefix": prefix.to_dict()} if prefix else {})
     if as_json:
         console.write(json.dumps(said, indent=2))
-    else:
-        console.show_plan(said, title)
+        return
+    console.show_plan(said, title, str(prefix or ""))
 
 
 @app.command()

@@ -160,6 +160,23 @@ def bench_data(
     _show_bench(bench.data(loaded, rounds), as_json)
 
 
+@bench_app.command("cache")
+def bench_cache(
+    recipe: RecipeArgument = "mnist_fpt",
+    override: Override = None,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds; the median counts.", min=3)] = 15,
+    as_json: Json = False,
+) -> None:
+    """An epoch of the output layer alone, where what it reads is kept, against one where it is computed again.
+
+    The recipe's own freeze spec is replaced: body + input is frozen.
+    """
+    loaded = load(recipe, ["freeze=body + input", *(override or ())], None, False)
+    from xmodal import bench
+
+    _show_bench(bench.cache(loaded, rounds), as_json)
+
+
 @bench_app.command("startup")
 def bench_startup(
     rounds: Annotated[int, typer.Option(help="Rounds; the median counts.", min=3)] = 5, as_json: Json = False

@@ -71,8 +71,8 @@ def _show_blocks(names: Sequence[str], rows: Sequence[Sequence[Text]], to: Conso
     to.print()
 
 
-def show_plan(plan: Mapping[str, Any], title: str) -> None:
-    """The freeze plan: what each role holds and whether it trains, then each clause and what it hit."""
+def show_plan(plan: Mapping[str, Any], title: str, note: str = "") -> None:
+    """The freeze plan: what each role holds and whether it trains, then each clause and what it hit, and a note."""
     colours = {"trainable": "green", "frozen": "cyan", "unused": "dim"}
     rows = []
     for row in plan["rows"]:
@@ -84,3 +84,5 @@ def show_plan(plan: Mapping[str, Any], title: str) -> None:
     clauses = [(f"{one['sign']} {one['text']}", f"{one['hits']:,}", f"{one['changed']:,}") for one in plan["clauses"]]
     show_rows(("clause", ">tensors hit", ">state changed"), clauses, f"freeze: {plan['spec']}")
     out.print(summary(plan["counts"]))
+    if note:
+        out.print(Text(note))

@@ -58,7 +58,11 @@ class LinearHead(nn.Module):
         self, hidden: Float[Tensor, "batch tokens width"], tokens: Tokens
     ) -> Float[Tensor, "batch *positions classes"]:
         """Logits of each label of each sample."""
-        logits = self.layer(self.read(hidden, tokens))
+        return self.say(self.read(hidden, tokens))
+
+    def say(self, vectors: Float[Tensor, "batch *vectors width"]) -> Float[Tensor, "batch *positions classes"]:
+        """Logits, from what `read` took of each sample."""
+        logits = self.layer(vectors)
         return rearrange(logits, "b t (p classes) -> b (t p) classes", p=self.per_token) if self.per_token else logits
 
 

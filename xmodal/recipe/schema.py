@@ -96,6 +96,9 @@ class Recipe(Options):
     """`auto` is the first GPU if there is one, else the CPU."""
     compile: bool = False
     """Whether the model goes through torch.compile."""
+    cache: bool | None = None
+    """Whether what the head reads of a sample is computed once and kept. null does so wherever neither the input layer
+    nor the body trains; false never does."""
     threads: int | None = Field(default=None, ge=1, le=4096)
     """CPU threads; null takes torch's default. Runs repeat bit for bit with the same number."""
     seed: int = Field(default=0, ge=0, lt=2**32)

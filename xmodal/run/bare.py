@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from xmodal.assemble import Assembled, assemble
+from xmodal.assemble import Assembled, Model, assemble
+from xmodal.engine import Kept, Tail, prefix_of, reader
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
-from xmodal.run.loop import Job, Loop
-from xmodal.types import Task
+from xmodal.run.loop import Job, Loop, Order
+from xmodal.types import Split, Task
 
 
 def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
@@ -38,7 +40,7 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
     """
     if recipe.compile:
         assembled.model.compile()
-    return Job(
+    job = Job(
         model=assembled.model,
         trainable=assembled.plan.trainable(),
         options=recipe.train,
@@ -52,6 +54,21 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
         stop=lambda: False,
         sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
     )
+    samples = max(len(job.train), len(job.val))
+    return _shortened(job, assembled.model) if prefix_of(recipe, assembled).fits(samples) else job
+
+
+def _shortened(job: Job, model: Model) -> Job:
+    """The same job for the output layer alone; what the head reads of a sample is computed when it is first met."""
+
+    def view(split: Split) -> Split:
+        size, order = job.options.eval_batch_size, torch.arange(len(split))
+        if split is job.train:
+            size = job.options.batch_size
+            order = Order(len(split), size, job.seed).first()
+        return Kept(split, reader(model, job.device, job.arithmetic), order, size)
+
+    return replace(job, model=Tail(model), train=view(job.train), val=view(job.val), view=view)
 
 
 def endless(recipe: Recipe) -> Recipe:

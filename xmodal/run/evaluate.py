@@ -11,8 +11,8 @@ from statistics import NormalDist
 from typing import Any
 
 import torch
+from torch import nn
 
-from xmodal.assemble import Model
 from xmodal.heads import score
 from xmodal.run.events import Evaluating
 from xmodal.types import Split
@@ -66,7 +66,7 @@ def wilson(share: float, items: int, confidence: float = 0.95) -> tuple[float, f
 
 
 def evaluate(
-    model: Model,
+    model: nn.Module,
     split: Split,
     name: str,
     step: int,

@@ -20,7 +20,6 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from xmodal import seeds
-from xmodal.assemble import Model
 from xmodal.heads import score
 from xmodal.recipe import TrainOptions
 from xmodal.run import optimizer as optimizers
@@ -80,6 +79,10 @@ class Order:
             start, left = start + len(part), left - len(part)
         return torch.cat(parts)
 
+    def first(self) -> Tensor:
+        """All samples, in the order in which they are first taken."""
+        return self._shuffled(0)
+
     def _shuffled(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             random = seeds.torch_generator("order", self._seed, epoch)
@@ -92,7 +95,7 @@ class Job:
     """All that the loop needs.
 
     Attributes:
-        model: in training mode, on `device`.
+        model: logits of a batch of `train`; on `device`.
         trainable: the parameters that train, by site.
         options: how they train.
         train: training split.
@@ -104,10 +107,11 @@ class Job:
         identity: which run this is; every checkpoint carries it, and no other is read.
         stop: asked between steps and between evaluation batches; True ends the loop with a checkpoint.
         guard: called before anything is saved; it raises when what is frozen has moved.
+        view: a split of the task as `model` takes it; `train` and `val` are so already.
         sampled: batches that an evaluation takes at random in place of the whole split, or None.
     """
 
-    model: Model
+    model: nn.Module
     trainable: dict[str, nn.Parameter]
     options: TrainOptions
     train: Split
@@ -119,6 +123,7 @@ class Job:
     identity: dict[str, Any]
     stop: Callable[[], bool]
     guard: Callable[[], None] = lambda: None
+    view: Callable[[Split], Split] = lambda split: split
     sampled: int | None = None
 
 
