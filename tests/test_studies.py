@@ -18,6 +18,10 @@ from xmodal.study.reading import read_study
 STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies"
 COMMANDS = {
     "bit-xor-controls": "xmodal ablate bit_xor_fpt --controls std --lr 1e-4:1e-2:5 --seeds 5 -o threads=1",
+    "lu-rothermel": (
+        'xmodal ablate bit_xor_fpt --vary "freeze=body - ln - pos,none" --vary body.init=pretrained,random '
+        "--lr 1e-5:1e-2:7 --seeds 3 -o threads=1"
+    ),
     "mnist-controls": "xmodal ablate mnist_16 --controls std --lr 3e-4:3e-2:5 --seeds 3 -o threads=1",
     "quickstart-ffn": "xmodal ablate --freeze ffn",
 }
