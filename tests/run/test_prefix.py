@@ -20,6 +20,7 @@ from xmodal.engine.prefix import Tail
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.run import bare, session
+from xmodal.run.loop import Order
 from xmodal.run.result import comparable
 from xmodal.run.session import Run, train
 from xmodal.tensors import Batch, Tokens
@@ -106,12 +107,32 @@ def test_what_trains_before_the_head_or_is_drawn_anew_is_not_kept(
     assert isinstance(loop.job.model, Tail) == (not why)
 
 
-def test_what_has_no_room_is_not_kept(reservoir: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xmodal.engine.prefix.LARGEST", 4 * 3 * 384 * 40 - 1)  # three labels, 40 samples
-    recipe = session.resolve(reservoir())
-    assert isinstance(bare.bare_loop(recipe, session.task_of(recipe), tmp_path).job.model, Model)
-    monkeypatch.setattr("xmodal.engine.prefix.LARGEST", 4 * 3 * 384 * 40)
-    assert isinstance(bare.bare_loop(recipe, session.task_of(recipe), tmp_path).job.model, Tail)
+def test_the_first_epoch_meets_the_batches_that_it_would_have_met(
+    reservoir: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, seen, original = session.resolve(reservoir()), list[Tensor](), Model.said
+    monkeypatch.setattr(Model, "said", lambda self, batch: seen.append(batch.samples) or original(self, batch))
+    task = session.task_of(recipe)
+    loop = bare.bare_loop(bare.endless(recipe), task, tmp_path)
+    for _, _ in zip(range(20), loop.events(), strict=False):
+        pass
+    order, train_split = Order(40, 4, recipe.seed), task.split("train")
+    assert [rows.tolist() for rows in seen] == [
+        train_split.batch(order.indices(step)).samples.tolist() for step in range(10)
+    ]
+
+
+def test_what_is_kept_is_computed_in_the_arithmetic_of_the_run(reservoir: Make, tmp_path: Path) -> None:
+    recipe = session.resolve(reservoir("precision=bfloat16"))
+    assembled, task = assemble(recipe), session.task_of(recipe)
+    batch, indices = task.split("test"), torch.arange(4)
+    read = bare.job_of(recipe, assembled, task, tmp_path).view(batch).batch(indices).samples
+    with torch.no_grad():
+        plain = assembled.model.head.read(*assembled.model.said(batch.batch(indices)))
+        with bare.arithmetic(recipe)():
+            low = assembled.model.head.read(*assembled.model.said(batch.batch(indices)))
+    assert torch.equal(read, low.float())
+    assert not torch.equal(read, plain)
 
 
 @pytest.mark.parametrize(

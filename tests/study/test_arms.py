@@ -75,6 +75,8 @@ def test_arms_by_hand_stand_beside_the_recipe() -> None:
         ({"arms": ["same: body - pos - ln"]}, ("'recipe' and 'same' are the same experiment",)),
         ({"arms": ["everything: all"]}, ("arm 'everything'", "freezes everything")),
         ({"vary": ["train.clip_norm=1.0,1"]}, ("same experiment",)),
+        ({"vary": ["device=cpu,auto"]}, ("same experiment",)),
+        ({"vary": ["cache=true,null"]}, ("same experiment",)),
     ],
 )
 def test_arms_that_are_no_comparison(said: dict[str, list[str]], words: tuple[str, ...]) -> None:

@@ -47,6 +47,13 @@ def test_steps_and_looks_and_samples_are_counted(
     assert said == pytest.approx(4 * (4 * 10 + 2 * 1000 + 1000), abs=60)
 
 
+def test_arms_of_which_the_head_alone_trains_are_measured_too(tmp_path: Path) -> None:
+    asked = Asked(shipped()["bit_xor_fpt"], freeze=["input"], overrides=["freeze=body", "threads=1"], tiny=True)
+    study = make_design(make_arms(asked), lr="1e-3", seeds="2")
+    assert cost.preview_of(study, tmp_path, 1)["cost"]["seconds"] > 0
+    assert len(run_study(study, out=tmp_path).result["arms"]) == 2
+
+
 def test_what_cannot_be_measured_is_said(design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> None:
         raise MissingError("no weights", where="minilm-l6", fix="xmodal get body minilm-l6")

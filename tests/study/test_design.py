@@ -96,3 +96,8 @@ def test_what_are_no_seeds(text: str) -> None:
 )
 def test_the_rate_of_an_arm(curve: dict[float, list[float | None]], chosen: Choice) -> None:
     assert choose(curve) == chosen
+
+
+def test_one_rate_cannot_be_halved(arms: Arms) -> None:
+    with pytest.raises(UsageError, match="nothing to halve"):
+        make_design(arms, lr="1e-3", halving=True)

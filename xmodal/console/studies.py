@@ -35,10 +35,12 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
 def _cost(cost: Mapping[str, Any]) -> str:
     if cost["unknown"]:
         return f"how long that takes cannot be measured: {cost['unknown']}"
+    if not cost["runs"]:
+        return "missing: no run"
     beside = f", {cost['workers']} at a time" if cost["workers"] > 1 else ""
     return (
-        f"missing: {cost['runs']} runs{beside}; at most about {minutes(cost['seconds'])}, by a few steps of every arm, "
-        f"and {cost['disk'] / 1e6:,.0f} MB of checkpoints"
+        f"missing: {cost['runs']} runs{beside}; by a few steps of every arm about {minutes(cost['seconds'])}, without "
+        f"more rates, and {cost['disk'] / 1e6:,.0f} MB of checkpoints"
     )
 
 

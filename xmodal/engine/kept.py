@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmodal.errors import UnwrittenError
 from xmodal.tensors import Batch
 from xmodal.types import Split
 
@@ -25,22 +24,24 @@ class Kept:
     """The samples of a split, each replaced by what `said` makes of it, computed when it is first asked for.
 
     Samples are computed in the batches in which a run first meets them. So the first epoch is computed as if nothing
-    were kept, and what is kept does not depend on where a run was interrupted.
+    were kept, and what is kept does not depend on where a run was interrupted. Where there is no room, nothing is kept,
+    and a sample is computed each time it is asked for.
 
     Args:
         split: of the task.
         said: what is kept of a batch, `[batch ...]`, on the CPU.
         order: all samples, in the order in which they are first met.
         batch_size: samples that are computed together.
+        met: how many of them will be met, the first of `order`; 0 keeps nothing.
     """
 
-    def __init__(self, split: Split, said: Callable[[Batch], Tensor], order: Tensor, batch_size: int) -> None:
+    def __init__(self, split: Split, said: Callable[[Batch], Tensor], order: Tensor, batch_size: int, met: int) -> None:
         self._split, self._said, self._order, self._batch_size = split, said, order, batch_size
-        self._group = torch.empty_like(order)
-        self._group[order] = torch.arange(len(order)) // batch_size
-        self._known = torch.zeros(-(-len(order) // batch_size), dtype=torch.bool)
+        self._place = torch.empty_like(order)
+        self._place[order] = torch.arange(len(order))
+        self._room = min(len(order), -(-met // batch_size) * batch_size)
+        self._known = torch.zeros(-(-self._room // batch_size), dtype=torch.bool)
         self._rows: dict[str, Tensor] = {}
-        self._subsets: list[str] = []
 
     def __len__(self) -> int:
         return len(self._split)
@@ -51,45 +52,53 @@ class Kept:
 
     def batch(self, indices: Tensor) -> Batch:
         """What is kept of the samples at `indices`, with their targets."""
-        groups = self._group[indices].unique()
-        for group in groups[~self._known[groups]].tolist():
-            self._compute(group)
-        samples, targets, *subsets = (rows[indices] for rows in self._rows.values())
-        return Batch(samples, targets, None, dict(zip(self._subsets, subsets, strict=True)))
+        places = self._place[indices]
+        groups = (places // self._batch_size).unique() if self._room and int(places.max()) < self._room else None
+        for group in [] if groups is None else groups[~self._known[groups]].tolist():
+            if not self._keep(group):
+                groups = None
+                break
+        if groups is None:
+            return self._computed(indices)
+        samples, targets, *subsets = (rows[places] for rows in self._rows.values())
+        return Batch(samples, targets, None, dict(zip(list(self._rows)[2:], subsets, strict=True)))
 
-    def _compute(self, group: int) -> None:
-        indices = self._order[group * self._batch_size : (group + 1) * self._batch_size]
+    def _computed(self, indices: Tensor) -> Batch:
         batch = self._split.batch(indices)
-        self._subsets = list(batch.subsets)
-        made = {"": self._said(batch), "targets": batch.targets}
-        made |= {f"subset {name}": mask for name, mask in batch.subsets.items()}
+        return Batch(self._said(batch), batch.targets, None, batch.subsets)
+
+    def _keep(self, group: int) -> bool:
+        """Computes and keeps a batch; False, for ever, where there is no room."""
+        start = group * self._batch_size
+        batch = self._computed(self._order[start : start + self._batch_size])
+        made = {"samples": batch.samples, "targets": batch.targets, **batch.subsets}
+        if not self._rows:
+            each = sum(rows[0].numel() * rows.dtype.itemsize for rows in made.values())
+            try:
+                if each * self._room > LARGEST:
+                    raise OSError("more than is ever kept")
+                self._rows = {name: room((self._room, *rows.shape[1:]), rows.dtype) for name, rows in made.items()}
+            except OSError:
+                self._room = 0
+                return False
         for name, rows in made.items():
-            if name not in self._rows:
-                self._rows[name] = room((len(self), *rows.shape[1:]), rows.dtype)
-            self._rows[name][indices] = rows
+            self._rows[name][start : start + len(rows)] = rows
         self._known[group] = True
+        return True
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """An empty tensor: in memory, or in a file where it is large. However the process ends, the file goes with it.
 
     Raises:
-        UnwrittenError: the disk has no room for it.
+        OSError: the disk has no room for it.
     """
     size = prod(shape) * dtype.itemsize
     if size <= IN_MEMORY:
         return torch.empty(shape, dtype=dtype)
-    try:
-        with tempfile.TemporaryFile() as file:
-            if hasattr(os, "posix_fallocate"):
-                # Claimed at once: a write to a mapped page for which the disk has no room would kill the process.
-                os.posix_fallocate(file.fileno(), 0, size)
-            file.truncate(size)
-            return torch.from_numpy(np.memmap(file, torch.empty(0, dtype=dtype).numpy().dtype, "r+", shape=shape))
-    except OSError as error:
-        raise UnwrittenError(
-            f"no room to keep {size / 1e9:.1f} GB of what the body says",
-            where=tempfile.gettempdir(),
-            why=error.strerror or str(error),
-            fix="point TMPDIR to a larger disk, or set cache: false",
-        ) from None
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            # Claimed at once: a write to a mapped page for which the disk has no room would kill the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
+        return torch.from_numpy(np.memmap(file, torch.empty(0, dtype=dtype).numpy().dtype, "r+", shape=shape))

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from xmodal.assemble import Assembled, Model
-from xmodal.engine.kept import LARGEST
 from xmodal.recipe import Recipe
 from xmodal.tensors import Batch
 from xmodal.types import PerPosition
@@ -32,10 +31,6 @@ class Prefix:
 
     why: str
     numbers: int
-
-    def fits(self, samples: int) -> bool:
-        """Whether something is kept, and of so many samples it has room."""
-        return not self.why and 4 * self.numbers * samples <= LARGEST
 
     def to_dict(self) -> dict[str, Any]:
         """As `xmodal explain --json` has it."""

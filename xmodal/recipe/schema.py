@@ -98,7 +98,7 @@ class Recipe(Options):
     """Whether the model goes through torch.compile."""
     cache: bool | None = None
     """Whether what the head reads of a sample is computed once and kept. null does so wherever neither the input layer
-    nor the body trains; false never does."""
+    nor the body trains, and true is the same; false never does."""
     threads: int | None = Field(default=None, ge=1, le=4096)
     """CPU threads; null takes torch's default. Runs repeat bit for bit with the same number."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -121,6 +121,11 @@ class Recipe(Options):
         recipe = self.model_copy()
         recipe._shrunk = True
         return recipe
+
+    @field_validator("cache")
+    @classmethod
+    def _never(cls, said: bool | None) -> bool | None:
+        return False if said is False else None  # true is what null does
 
     @field_validator("legacy")
     @classmethod

@@ -109,7 +109,7 @@ def _study(found: FoundStudy, name: str, attention: Sequence[Figure]) -> Chapter
         traces = {}
         for run in arm["report"]:
             if here := found.runs.get(run["folder"]):
-                traces[run["seed"]] = trace = read_trace(here.folder)
+                traces[run["seed"]] = trace = read_trace(here.folder, here.result)
                 if trace.fault:
                     marks.append(f"{here.folder}: {trace.fault}")
         groups.append(Group(arm["name"], Style.of(number), traces, study["floors"]))
@@ -188,10 +188,15 @@ def _maps(found: FoundStudy, name: str) -> tuple[list[Figure], list[str]]:
         if not here:
             continue
         try:
-            recipes[arm["name"]] = load_recipe(here[0].folder / LOCK)
+            recipe = load_recipe(here[0].folder / LOCK)
         except UsageError as error:
             why = str(error).splitlines()[0]
             marks.append(f"{arm['name']}: no freeze map, for its {LOCK} cannot be read: {why}")
+            continue
+        if recipe.digest() == here[0].result["recipe_digest"]:
+            recipes[arm["name"]] = recipe
+        else:
+            marks.append(f"{arm['name']}: no freeze map, for its {LOCK} is not of the recipe that ran")
     try:
         return freeze_maps(recipes, name), marks
     except XmodalError as error:
@@ -206,7 +211,7 @@ def _runs(runs: Sequence[FoundRun], name: str, attention: Sequence[Figure]) -> C
     groups: dict[tuple[str, str], Group] = {}
     marks = []
     for run in runs:
-        result, trace = run.result, read_trace(run.folder)
+        result, trace = run.result, read_trace(run.folder, run.result)
         key = (result["name"], result["recipe_digest"])
         style = Style.of(1 + len(groups))
         group = groups.setdefault(key, Group(labels[key], style, {}, result["floors"], kin=result["name"]))

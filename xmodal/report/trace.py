@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from xmodal.run.result import EVENTS, refuse_constant
+from xmodal.run.result import EVENTS, course_of, refuse_constant
 
 _PLENTY = '{"event": "stepped"'
 """How most lines start, as the run folder writes them; nothing here needs them, so they are not parsed."""
@@ -30,8 +30,8 @@ class Trace:
     fault: str = ""
 
 
-def read_trace(folder: Path) -> Trace:
-    """The course of the run in `folder`."""
+def read_trace(folder: Path, result: Mapping[str, Any]) -> Trace:
+    """The course of the run in `folder`, if it is the one that its result says."""
     looks: dict[int, float] = {}
     norms: dict[str, float] = {}
     bad = 0
@@ -51,6 +51,8 @@ def read_trace(folder: Path) -> Trace:
                     bad += 1
     except OSError as error:
         return Trace(fault=f"{EVENTS}: {error.strerror or error}")
+    if result.get("course") not in (None, course_of(sorted(looks.items()))):
+        return Trace(fault=f"{EVENTS}: its looks at validation are not those of the result")
     fault = f"{EVENTS}: {bad} line{'s' * (bad > 1)} cannot be read" if bad else ""
     return Trace(tuple(sorted(looks.items())), norms, fault)
 

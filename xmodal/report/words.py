@@ -7,6 +7,9 @@ from typing import Any
 
 from xmodal.report.numbers import percent
 
+MOST = 3
+"""Pairs of arms that are named, of those whose order depends on the rate."""
+
 
 def notes(study: Mapping[str, Any]) -> list[str]:
     """How the tables of a study are to be read."""
@@ -17,9 +20,15 @@ def notes(study: Mapping[str, Any]) -> list[str]:
         "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
         f"{100 * study['power']:.0f} %",
         "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
-        *(f"which of {one} and {two} is ahead depends on the rate" for one, two in study["reversals"][:3]),
+        *_reversals(study["reversals"]),
     ]
     return [line for line in lines if line]
+
+
+def _reversals(pairs: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"which of {one} and {two} is ahead depends on the rate" for one, two in pairs[:MOST]]
+    more = len(pairs) - MOST
+    return [*lines, f"so it does for {more} more pair{'s' * (more > 1)} of arms"] if more > 0 else lines
 
 
 def blemishes(study: Mapping[str, Any]) -> list[str]:

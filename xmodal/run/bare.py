@@ -54,19 +54,19 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
         stop=lambda: False,
         sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
     )
-    samples = max(len(job.train), len(job.val))
-    return _shortened(job, assembled.model) if prefix_of(recipe, assembled).fits(samples) else job
+    return job if prefix_of(recipe, assembled).why else _shortened(job, assembled.model)
 
 
 def _shortened(job: Job, model: Model) -> Job:
     """The same job for the output layer alone; what the head reads of a sample is computed when it is first met."""
 
     def view(split: Split) -> Split:
-        size, order = job.options.eval_batch_size, torch.arange(len(split))
+        options, order = job.options, torch.arange(len(split))
+        size, met = options.eval_batch_size, len(split) if split is job.val else 0
         if split is job.train:
-            size = job.options.batch_size
-            order = Order(len(split), size, job.seed).first()
-        return Kept(split, reader(model, job.device, job.arithmetic), order, size)
+            order, size = Order(len(split), options.batch_size, job.seed).first(), options.batch_size
+            met = min(len(split), options.steps * size)
+        return Kept(split, reader(model, job.device, job.arithmetic), order, size, met)
 
     return replace(job, model=Tail(model), train=view(job.train), val=view(job.val), view=view)
 

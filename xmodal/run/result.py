@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -86,6 +88,11 @@ def _digest(said: Mapping[str, Any], own: str) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def course_of(looks: Iterable[tuple[int, float]]) -> str:
+    """Identifies the looks at validation, each a step and an accuracy, so that an edited course is not believed."""
+    return hashlib.sha256(json.dumps([list(look) for look in looks]).encode()).hexdigest()[:16]
+
+
 def read_result(folder: Path) -> dict[str, Any] | None:
     """`result.json` of a run folder, or None when there is none.
 
@@ -121,13 +128,19 @@ def _damaged(file: Path, why: str) -> DamagedError:
     return DamagedError("cannot be read", where=str(file), why=why, fix=fix)
 
 
+def versions() -> dict[str, str]:
+    """Versions of all that makes a run's numbers."""
+    packages = {name: version(name) for name in ("xmodal", "torch", "transformers", "numpy", "safetensors", "einops")}
+    return {"python": platform.python_version(), **packages}
+
+
 def made_with(folder: Path) -> dict[str, str]:
-    """Versions and threads that a run was made with, as its folder says; empty where it does not."""
+    """Versions and threads that a run was made with, as its folder says; "not said" where it does not."""
     try:
         said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
         return {**{str(k): str(v) for k, v in said["versions"].items()}, "threads": str(said["threads"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+        return dict.fromkeys((*versions(), "threads"), "not said")
 
 
 def comparable(result: dict[str, Any]) -> dict[str, Any]:

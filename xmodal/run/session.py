@@ -7,7 +7,6 @@ import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Sta
 from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Loop
 from xmodal.run.optimizer import reached
-from xmodal.run.result import FINISHED, RESULT, SCHEMA, sealed
+from xmodal.run.result import FINISHED, RESULT, SCHEMA, course_of, sealed, versions
 from xmodal.run.whole import write_json
 from xmodal.tasks import build_task
 from xmodal.types import SPLITS, Task
@@ -330,6 +329,7 @@ class _Session:
                 str(share): next((look["step"] for look in looks if look["accuracy"] >= share), None)
                 for share in THRESHOLDS
             },
+            "course": course_of((look["step"], look["accuracy"]) for look in looks),
             "last_loss": state.last_loss if state else None,
             **({"legacy": recipe.faults} if recipe.faults else {}),
             **rest,
@@ -348,12 +348,6 @@ class _Session:
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
-
-
-def versions() -> dict[str, str]:
-    """Versions of all that makes a run's numbers."""
-    packages = {name: version(name) for name in ("xmodal", "torch", "transformers", "numpy", "safetensors", "einops")}
-    return {"python": platform.python_version(), **packages}
 
 
 def environment(recipe: Recipe, threads: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from xmodal.freeze import Plan, Spec
 from xmodal.freeze.terms import Sign, Term
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.legacy import LegacyOptions
+from xmodal.run.bare import resolve
 from xmodal.study.controls import KEYS, controls_of
 from xmodal.study.factors import FROZEN, TRAINED, Asked, Factor, by_hand
 
@@ -197,7 +198,7 @@ def _enforce_different(arms: Sequence[Arm]) -> None:
             raise UsageError(f"two arms are called '{one.name}'", where="--arm", fix="give each a name of its own")
     seen: dict[Any, str] = {}
     for arm in arms:
-        key = (arm.recipe.model_copy(update={"freeze": ""}).digest(), arm.frozen)
+        key = (resolve(arm.recipe).model_copy(update={"freeze": ""}).digest(), arm.frozen)
         if key in seen:
             raise UsageError(
                 f"'{seen[key]}' and '{arm.name}' are the same experiment",

@@ -99,7 +99,7 @@ def _seconds(recipe: Recipe, threads: int) -> tuple[float, float]:
     loop = bare_loop(endless(recipe), task, Path())
     ready = perf_counter() - began
     step = _each(loop.events(), Stepped, STEPS)
-    val, test = task.split("val"), task.split("test")
+    val, test = loop.job.val, task.split("test")
     batch = _each(loop.evaluate(val, "val"), Evaluating, BATCHES)
     size, looks = options.eval_batch_size, ceil(options.steps / options.eval_every)
     return ready + options.steps * step + looks * ceil(len(val) / size) * batch, ceil(len(test) / size) * batch

@@ -163,6 +163,10 @@ def make_design(
             why="a score on the seed that chose the rate is too good",
             fix="take other tuning seeds",
         )
+    if halving and len(rates) == 1:
+        raise UsageError(
+            "one rate leaves nothing to halve", where="--halving", fix="leave it out, or give --lr a range"
+        )
     return Design(arms, rates, choosing, report, margin, halving)
 
 

@@ -216,7 +216,7 @@ def verdict(
     missing: int = 0,
     edges: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict on the claim that an arm and its control differ, by at least what matters.
+    """The verdict on the claim that an arm and its control differ.
 
     The first that holds:
 
@@ -227,7 +227,8 @@ def verdict(
     - `contradicted`: the interval lies inside plus and minus `margin`, at a confidence of `1 - alpha / family`: a
       difference that matters is excluded, even if a smaller one is certain.
     - `supported`: the corrected p-value is at most `alpha`. With no true effect at all, the chance that any
-      comparison of the family says so is at most `alpha`.
+      comparison of the family says so is at most `alpha`. The difference may be less than `margin`, and is said to be
+      where the interval allows it.
     - `not resolved`: neither. These seeds cannot tell.
 
     Args:
@@ -249,7 +250,9 @@ def verdict(
     if -margin < interval[0] and interval[1] < margin:
         return Verdict("contradicted", f"a difference of {_points(margin)} or more is excluded")
     if corrected <= alpha:
-        return Verdict("supported", f"{'higher' if effect.mean > 0 else 'lower'}, p = {corrected:.2g} after correction")
+        why = f"{'higher' if effect.mean > 0 else 'lower'}, p = {corrected:.2g} after correction"
+        small = min(map(abs, interval)) < margin
+        return Verdict("supported", why + f"; it may be less than {_points(margin)}" * small)
     least = effect.detectable(alpha=alpha / max(family, 1))
     return Verdict("not resolved", f"{effect.n} seeds would have seen {_points(least or 0.0)} or more")
 
