@@ -134,18 +134,19 @@ def cache(recipe: Any, rounds: int) -> dict[str, Any]:
 
     import torch
 
-    from xmodal.engine import Tail
+    from xmodal.assemble import assemble
+    from xmodal.engine import prefix_of
     from xmodal.errors import UsageError
     from xmodal.run.bare import bare_loop
     from xmodal.run.session import environment, task_of
 
     recipe = _endless(recipe)
+    if why := prefix_of(recipe, assemble(recipe, weights=False)).why:
+        fix = "override what stands in the way with -o, or take another recipe"
+        raise UsageError(f"{recipe.name} keeps nothing between steps", where="xmodal bench cache", why=why, fix=fix)
     task = task_of(recipe)
     with tempfile.TemporaryDirectory() as folder:
         kept = bare_loop(recipe, task, Path(folder))
-        if not isinstance(kept.job.model, Tail):
-            fix = 'take a recipe of which only the output layer trains: -o "freeze=body + input"'
-            raise UsageError(f"{recipe.name} keeps nothing between steps", where="freeze", fix=fix)
         plain = bare_loop(recipe.model_copy(update={"cache": False}), task, Path(folder))
         epoch = len(kept.job.train) / recipe.train.batch_size
         ours, theirs = kept.events(), plain.events()

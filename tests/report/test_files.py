@@ -130,3 +130,16 @@ def test_no_lock_file_leaves_out_the_map_and_says_so(copied: Path, tmp_path: Pat
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert "What trains" not in text
     assert "no freeze map" in text
+
+
+def test_an_edited_lock_file_leaves_out_the_map_and_says_so(copied: Path, tmp_path: Path) -> None:
+    locks = list((copied.parent.parent / "bit-xor-fpt").rglob("recipe.lock.yaml"))
+    for lock in locks:
+        text = lock.read_text(encoding="utf-8")
+        assert "batch_size: 4" in text
+        lock.write_text(text.replace("batch_size: 4", "batch_size: 5", 1), encoding="utf-8")
+    done = report(copied, "--html", tmp_path / "x.html")
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "What trains" not in text
+    assert "recipe.lock.yaml is not of the recipe that ran" in text

@@ -236,3 +236,18 @@ def test_an_effect_at_the_margin_is_seldom_contradicted() -> None:
     values = RANDOM(3).normal(0.01, sd, (runs, 5))
     words = [stats.verdict(effect, effect.p).word for effect in map(stats.Effect.of, values)]
     assert within(words.count("contradicted") / runs, runs, 0.025)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_certain_difference_that_may_not_matter_is_said_to_be_one(sign: int) -> None:
+    scores = {0: 0.908, 1: 0.910, 2: 0.906}, {0: 0.9, 1: 0.9005, 2: 0.8995}
+    effect = stats.compare(*scores[::sign], resolution=1e-4)
+    assert effect is not None
+    small = stats.verdict(effect, effect.p, margin=0.01)
+    assert small.word == "supported"
+    assert small.why.endswith("after correction; it may be less than 1.0 points")
+    # The same interval with a margin below it, in a family for which the wider one holds zero.
+    wide = effect.interval(1 - stats.ALPHA / 20)
+    assert wide is not None
+    assert wide[0] < 0 < wide[1]
+    assert stats.verdict(effect, effect.p, margin=0.004, family=20).why.endswith("after correction")

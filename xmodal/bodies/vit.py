@@ -14,7 +14,8 @@ from xmodal.bodies import anatomy as shapes
 from xmodal.bodies.anatomy import Anatomy
 from xmodal.bodies.family import STD, Constant, Draw, Normal, norms_and_biases
 from xmodal.bodies.options import BodyOptions
-from xmodal.errors import UsageError, did_you_mean
+from xmodal.errors import UsageError
+from xmodal.sources.official import refuse_unknown
 from xmodal.types import Site
 
 if TYPE_CHECKING:
@@ -195,13 +196,9 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
     Raises:
         UsageError: timm has no such model, it is no VisionTransformer, or it has parameters that nobody claims.
     """
-    import timm
     from timm.models.vision_transformer import VisionTransformer
 
-    if not timm.is_model(name):
-        near = did_you_mean(name.partition(".")[0], timm.list_models())
-        fix = "import timm; timm.list_models() names all that it has"
-        raise UsageError(f"timm has no model '{name}'{near}", where="body.name", fix=fix)
+    refuse_unknown(name, "body.name")
     try:
         model: Any = _headless(name, dict(arguments))
     except Exception as error:  # whatever a model does that was not made for the meta device or these arguments

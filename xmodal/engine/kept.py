@@ -41,7 +41,8 @@ class Kept:
         self._place[order] = torch.arange(len(order))
         self._room = min(len(order), -(-met // batch_size) * batch_size)
         self._known = torch.zeros(-(-self._room // batch_size), dtype=torch.bool)
-        self._rows: dict[str, Tensor] = {}
+        self._rows: list[Tensor] = []
+        self._subsets: list[str] = []
 
     def __len__(self) -> int:
         return len(self._split)
@@ -53,15 +54,17 @@ class Kept:
     def batch(self, indices: Tensor) -> Batch:
         """What is kept of the samples at `indices`, with their targets."""
         places = self._place[indices]
-        groups = (places // self._batch_size).unique() if self._room and int(places.max()) < self._room else None
-        for group in [] if groups is None else groups[~self._known[groups]].tolist():
-            if not self._keep(group):
-                groups = None
-                break
-        if groups is None:
+        if not self._has(places):
             return self._computed(indices)
-        samples, targets, *subsets = (rows[places] for rows in self._rows.values())
-        return Batch(samples, targets, None, dict(zip(list(self._rows)[2:], subsets, strict=True)))
+        samples, targets, *subsets = (rows[places] for rows in self._rows)
+        return Batch(samples, targets, None, dict(zip(self._subsets, subsets, strict=True)))
+
+    def _has(self, places: Tensor) -> bool:
+        """Whether the samples at these places are kept; those that can be, are from now on."""
+        if not self._room or int(places.max()) >= self._room:
+            return False
+        groups = (places // self._batch_size).unique()
+        return all(self._keep(group) for group in groups[~self._known[groups]].tolist())
 
     def _computed(self, indices: Tensor) -> Batch:
         batch = self._split.batch(indices)
@@ -71,18 +74,19 @@ class Kept:
         """Computes and keeps a batch; False, for ever, where there is no room."""
         start = group * self._batch_size
         batch = self._computed(self._order[start : start + self._batch_size])
-        made = {"samples": batch.samples, "targets": batch.targets, **batch.subsets}
+        made = [batch.samples, batch.targets, *batch.subsets.values()]
         if not self._rows:
-            each = sum(rows[0].numel() * rows.dtype.itemsize for rows in made.values())
+            each = sum(rows[0].numel() * rows.dtype.itemsize for rows in made)
             try:
                 if each * self._room > LARGEST:
                     raise OSError("more than is ever kept")
-                self._rows = {name: room((self._room, *rows.shape[1:]), rows.dtype) for name, rows in made.items()}
+                self._rows = [room((self._room, *rows.shape[1:]), rows.dtype) for rows in made]
+                self._subsets = list(batch.subsets)
             except OSError:
                 self._room = 0
                 return False
-        for name, rows in made.items():
-            self._rows[name][start : start + len(rows)] = rows
+        for kept, rows in zip(self._rows, made, strict=True):
+            kept[start : start + len(rows)] = rows
         self._known[group] = True
         return True
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xmodal.errors import MissingError, UsageError, XmodalError, did_you_mean
-from xmodal.recipe import load_recipe
-from xmodal.recipe.lock import LOCK
 from xmodal.report.course import Group, learning, norms
 from xmodal.report.effects import effects, effects_table, named_effects, rates, scores
 from xmodal.report.figure import Figure, Style
@@ -18,7 +16,7 @@ from xmodal.report.numbers import points
 from xmodal.report.tables import Columns, Table, named
 from xmodal.report.trace import read_trace
 from xmodal.report.words import arm_name, blemishes, differing_versions, labelled, notes
-from xmodal.run.result import FINISHED, made_with, mixed
+from xmodal.run.result import FINISHED, made_with, mixed, recipe_of
 from xmodal.study.reading import runs_of
 
 TINY = "tiny: run in seconds to try the path, so the scores say nothing about the question"
@@ -188,15 +186,9 @@ def _maps(found: FoundStudy, name: str) -> tuple[list[Figure], list[str]]:
         if not here:
             continue
         try:
-            recipe = load_recipe(here[0].folder / LOCK)
-        except UsageError as error:
-            why = str(error).splitlines()[0]
-            marks.append(f"{arm['name']}: no freeze map, for its {LOCK} cannot be read: {why}")
-            continue
-        if recipe.digest() == here[0].result["recipe_digest"]:
-            recipes[arm["name"]] = recipe
-        else:
-            marks.append(f"{arm['name']}: no freeze map, for its {LOCK} is not of the recipe that ran")
+            recipes[arm["name"]] = recipe_of(here[0].folder, here[0].result)
+        except XmodalError as error:
+            marks.append(f"{arm['name']}: no freeze map: {str(error).splitlines()[0]}")
     try:
         return freeze_maps(recipes, name), marks
     except XmodalError as error:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xmodal.errors import DamagedError
+from xmodal.recipe import Recipe, load_recipe
+from xmodal.recipe.lock import LOCK
 from xmodal.recipe.schema import NAME
 
 RESULT, EVENTS = "result.json", "events.jsonl"
@@ -116,6 +118,24 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
     return result
+
+
+def recipe_of(folder: Path, result: Mapping[str, Any]) -> Recipe:
+    """The recipe of a run that has left a result, out of its lock file.
+
+    Raises:
+        UsageError: the lock file cannot be read.
+        DamagedError: it is not of the recipe that made the result.
+    """
+    recipe = load_recipe(folder / LOCK)
+    if (digest := recipe.digest()) != result["recipe_digest"]:
+        raise DamagedError(
+            f"{LOCK} is not of the recipe that ran",
+            where=str(folder / LOCK),
+            why=f"its digest is {digest}, and the result is of {result['recipe_digest']}",
+            fix="put it back as it was, or run it again: xmodal train RECIPE --force",
+        )
+    return recipe
 
 
 def refuse_constant(word: str) -> None:

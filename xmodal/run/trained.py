@@ -7,11 +7,11 @@ from pathlib import Path
 
 from xmodal.assemble import Model, assemble
 from xmodal.errors import MissingError, XmodalError
-from xmodal.recipe import Recipe, load_recipe
+from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, other_bytes
 from xmodal.run.checkpoint import damaged, lay_over, load_tensors
 from xmodal.run.loop import BEST
-from xmodal.run.result import FINISHED, RESULT, read_result
+from xmodal.run.result import FINISHED, RESULT, read_result, recipe_of
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ def load_trained(folder: Path) -> Trained:
     Raises:
         MissingError: the run has not ended, was never looked at on validation, or the body's weights are not here.
         RecipeError: its lock file cannot be read.
-        DamagedError: the checkpoint cannot be read, or is another run's.
+        DamagedError: the checkpoint cannot be read, or is another run's, or the lock file is of another recipe.
         XmodalError: the body's weights are not those that the run was made with.
     """
     result = read_result(folder)
     if not result or result["status"] not in FINISHED or not result["val"]:
         raise MissingError("no trained model", where=str(folder / RESULT), why="the run has not ended with a best step")
-    recipe = load_recipe(folder / LOCK).model_copy(update={"device": "cpu", "precision": "float32"})
+    recipe = recipe_of(folder, result).model_copy(update={"device": "cpu", "precision": "float32"})
     assembled = assemble(recipe)
     body = {"body": assembled.source["digest"]}
     if recipe.lock and (why := other_bytes(recipe.lock, {**recipe.lock.digests, **body})):

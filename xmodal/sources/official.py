@@ -133,8 +133,7 @@ def of_timm(name: str) -> BodySource:
 
     model = name.removeprefix(TIMM)
     architecture, _, tag = model.partition(".")
-    if not timm.is_model(architecture):
-        raise UsageError(f"timm has no model '{model}'{did_you_mean(architecture, timm.list_models())}")
+    refuse_unknown(model)
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         why = f"it has {', '.join(tags) or 'none'}"
@@ -143,6 +142,20 @@ def of_timm(name: str) -> BodySource:
     tag = tag or (default.tag if default else "") or ""
     hub = f"timm/{architecture}.{tag}" if tag in tags else ""
     return BodySource(f"{model}, of timm's collection", "as its page on the hub says", hub, architecture)
+
+
+def refuse_unknown(model: str, where: str = "") -> None:
+    """Nothing, if timm has a model of that name, with or without the tag of its weights.
+
+    Raises:
+        UsageError: it has none.
+    """
+    import timm
+
+    if not timm.is_model(model):
+        near = did_you_mean(model.partition(".")[0], timm.list_models())
+        fix = "import timm; timm.list_models() names all that it has"
+        raise UsageError(f"timm has no model '{model}'{near}", where=where, fix=fix)
 
 
 def _unreachable(repository: str, error: Exception) -> MissingError:

@@ -251,8 +251,9 @@ def verdict(
         return Verdict("contradicted", f"a difference of {_points(margin)} or more is excluded")
     if corrected <= alpha:
         why = f"{'higher' if effect.mean > 0 else 'lower'}, p = {corrected:.2g} after correction"
-        small = min(map(abs, interval)) < margin
-        return Verdict("supported", why + f"; it may be less than {_points(margin)}" * small)
+        low, high = effect.interval(1 - alpha) or interval  # as tables show it
+        may_be_less = low < margin and high > -margin
+        return Verdict("supported", why + f"; it may be less than {_points(margin)}" * may_be_less)
     least = effect.detectable(alpha=alpha / max(family, 1))
     return Verdict("not resolved", f"{effect.n} seeds would have seen {_points(least or 0.0)} or more")
 
