@@ -187,7 +187,7 @@ def test_a_result_that_is_none_is_named(small: Small, out: Path, junk: str) -> N
     with pytest.raises(DamagedError) as caught:
         train(small(), out=out)
     assert caught.value.where == str(folder / "result.json")
-    assert "--force" in caught.value.fix
+    assert "delete the folder of this run" in caught.value.fix
 
 
 @pytest.mark.parametrize("junk", ["", "threads: [", "a: 1"])
@@ -197,7 +197,7 @@ def test_a_lock_file_that_is_none_is_named(small: Small, out: Path, junk: str) -
     with pytest.raises(DamagedError) as caught:
         train(small(), out=out, resume=True)
     assert caught.value.where == str(folder / "recipe.lock.yaml")
-    assert "--force" in caught.value.fix
+    assert "delete the folder of this run" in caught.value.fix
 
 
 def test_without_its_lock_file_a_run_does_not_go_on(small: Small, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import IO, Any, cast
 
@@ -26,6 +27,10 @@ def give_up(name: str, error: OSError) -> None:
         raise XmodalError("the output cannot be written", where="standard output", why=why) from None
 
 
+_PADDING = re.compile(r" +(?=\n)")
+"""What fills a table's lines up to their width, and no file needs."""
+
+
 class _Stream:
     """A standard stream that no reader can break: where nobody reads any more, what is said is lost and work goes on.
 
@@ -41,7 +46,7 @@ class _Stream:
     def write(self, text: str) -> int:
         stream = getattr(sys, self._name)
         try:
-            stream.write(text)
+            stream.write(text if stream.isatty() else _PADDING.sub("", text))
             stream.flush()
         except OSError as error:
             give_up(self._name, error)

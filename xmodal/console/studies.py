@@ -10,7 +10,7 @@ from rich.text import Text
 from xmodal.console.streams import err, out
 from xmodal.console.tables import minutes, show_rows
 from xmodal.report.numbers import hundred, points
-from xmodal.report.words import arm_name, blemishes, notes
+from xmodal.report.words import arm_name, blemishes, effect_name, notes
 
 
 def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
@@ -59,9 +59,9 @@ def show_study(study: Mapping[str, Any]) -> None:
         )
         rows.append(row)
     show_rows(("arm", ">trains", ">rate", ">test %", ">95 %", ">seeds"), rows)
-    _show_effects(f"less {study['control']}", [(row["arm"], row) for row in study["comparisons"]])
+    _show_effects(f"less {study['control']}", [(effect_name(row, study), row) for row in study["comparisons"]])
     if study["contrasts"]:
-        _show_effects("effect", [(" x ".join(row["factors"]), row) for row in study["contrasts"]])
+        _show_effects("effect", [(effect_name(row, study), row) for row in study["contrasts"]])
     out.print(Text("\n".join(notes(study)), style="dim"), soft_wrap=True)
     if bad := blemishes(study):
         out.print(Text("\n".join(bad), style="yellow"), soft_wrap=True)

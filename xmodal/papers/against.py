@@ -9,14 +9,13 @@ from statistics import mean
 from typing import Any, get_args
 
 from xmodal.bodies.description import RUN
-from xmodal.errors import RecipeError
+from xmodal.errors import DamagedError, RecipeError
 from xmodal.papers.cells import Cell, ProtocolName, ScaleName, Wanted, cells_of, changed
 from xmodal.papers.library import Found
-from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.lock import LOCK
+from xmodal.recipe import Recipe
 from xmodal.report.gather import gather
 from xmodal.run.bare import resolve
-from xmodal.run.result import FINISHED
+from xmodal.run.result import FINISHED, recipe_of
 from xmodal.study.design import TUNING_FROM
 from xmodal.study.stats import t_interval
 
@@ -54,8 +53,8 @@ def against(table: Found, folders: Sequence[Path]) -> dict[str, Any]:
     for run in there.runs:
         result = run.result
         try:
-            recipe = load_recipe(run.folder / LOCK)
-        except RecipeError as error:
+            recipe = recipe_of(run.folder, result)
+        except (RecipeError, DamagedError) as error:
             damaged.append(str(error).partition("\n")[0])
             continue
         if result["status"] not in FINISHED:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xmodal.bodies.description import RUN
+from xmodal.errors import DamagedError
 from xmodal.papers.cells import Cell, Wanted, cells_of, differences, enforce_here, lacking
 from xmodal.papers.library import cpu_scale
 from xmodal.recipe import Recipe
+from xmodal.run.bare import resolve
 from xmodal.run.events import Event, Started
+from xmodal.run.folder import RunFolder
+from xmodal.run.result import made_with, mixed
 from xmodal.run.session import Run
 from xmodal.run.whole import write_json
 from xmodal.study.arms import Arms, arm_of
 from xmodal.study.attempts import attempt
 from xmodal.study.design import Design, make_design
 from xmodal.study.events import StudyEvent
-from xmodal.study.study import Interrupted, Study, run_study
+from xmodal.study.reading import read_study, runs_of
+from xmodal.study.study import Interrupted, Study, file_of, run_study
 
 REPRODUCTIONS, TABLE = "reproductions", "table.json"
 SCHEMA = 1
@@ -165,8 +171,8 @@ def reproduce(
     whole, ran = True, 0
     studies: dict[str, list[Study]] = {}
     failed: dict[str, str] = {}
+    started: dict[str, str] = {}
     try:
-        started: dict[str, str] = {}
         for recipe in plan.before:
             made = _first(recipe, out, listen, stop)
             ran += isinstance(made, Run) and made.ran
@@ -181,11 +187,28 @@ def reproduce(
                 studies.setdefault(part.column, []).append(study)
     except (Interrupted, KeyboardInterrupt):
         whole = False
+        _lay_in(plan, studies, started, out)
     result = _table(plan, studies, failed, out)
     file = out / REPRODUCTIONS / f"{plan.wanted.name}-{plan.digest()}" / TABLE
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)
     return Reproduced(file, result, ran, whole)
+
+
+def _lay_in(plan: Plan, studies: dict[str, list[Study]], started: dict[str, str], out: Path) -> None:
+    """Studies that were not come to, and lie there finished from another time: what a table said it goes on saying."""
+    for recipe in plan.before:
+        folder = RunFolder(out, resolve(recipe))
+        with suppress(DamagedError):
+            if recipe.digest() not in started and (result := folder.result()) and result["status"] == "done":
+                started[recipe.digest()] = f"{RUN}{folder.path}"
+    known = {study.file for made in studies.values() for study in made}
+    for part in plan.parts:
+        design = _started(part, started)
+        file = file_of(design, out) if design else None
+        if file and file not in known and file.exists():
+            with suppress(DamagedError):
+                studies.setdefault(part.column, []).append(Study(file, read_study(file.parent), 0))
 
 
 def _first(recipe: Recipe, out: Path, listen: Callable[[StudyEvent], None], stop: Callable[[], bool]) -> Run | str:
@@ -267,6 +290,7 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
         why = cell.why or (failed.get(cell.before.digest(), "") if cell.before else "")
         cells.append({**said, **_ours(arms.get((cell.column, cell.row)), said["theirs"], why, bool(cell.recipe))})
     results = [study.result for made in studies.values() for study in made]
+    folders = [out / run["folder"] for result in results for run in runs_of(result) if run["folder"]]
     return {
         **_named(plan.wanted),
         "unit": "percent",
@@ -278,7 +302,7 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
         "legacy": sorted({fault for cell in plan.cells if cell.recipe for fault in cell.recipe.faults}),
         "differences": _differences(plan.wanted, plan.cells),
         "studies": [str(study.file.relative_to(out)) for made in studies.values() for study in made],
-        "mixed": {name: found for result in results for name, found in result["mixed"].items()},
+        "mixed": mixed(map(made_with, folders)),
     }
 
 

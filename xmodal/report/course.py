@@ -86,6 +86,10 @@ def learning(groups: Sequence[Group], name: str) -> Figure | None:
     )
 
 
+TITLE = 30
+"""Most characters of a name above a panel of two in a row."""
+
+
 def _panel(axes: Any, group: Group, others: Sequence[Group], *, named: bool) -> None:
     for other in others:
         if band := other.band():
@@ -102,7 +106,7 @@ def _panel(axes: Any, group: Group, others: Sequence[Group], *, named: bool) -> 
         few = {"marker": group.style.marker, "markersize": 4} if len(steps) <= 12 else {}
         axes.plot(steps, percent[0], color=colour, linewidth=2, linestyle=group.style.line, **few)
     floor_lines(axes, group.floors, named=named)
-    axes.set_title(shown(group.name, 34), loc="left")
+    axes.set_title(shown(group.name, TITLE), loc="left")
     axes.grid(color=INK, alpha=FAINT / 3, linewidth=0.6)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from xmodal.report.figure import FAINT, INK, Figure, Style, figure, log_axis, shown
 from xmodal.report.numbers import hundred, percent, points
 from xmodal.report.tables import Columns, Table, named
-from xmodal.report.words import arm_name
+from xmodal.report.words import arm_name, effect_name
 
 ROW = 0.5
 """Inches for one arm or effect: its name, and below that its interval."""
@@ -92,8 +92,7 @@ def effects(study: Mapping[str, Any], name: str) -> Figure | None:
 
 def named_effects(study: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Comparisons with the control by arm, then main effects and interactions by their factors."""
-    found = [(effect["arm"], effect) for effect in study["comparisons"]]
-    return found + [(" × ".join(effect["factors"]), effect) for effect in study["contrasts"]]
+    return [(effect_name(effect, study), effect) for effect in (*study["comparisons"], *study["contrasts"])]
 
 
 def effects_table(study: Mapping[str, Any], name: str) -> Table:

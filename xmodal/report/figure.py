@@ -140,6 +140,7 @@ def log_axis(axes: Any) -> None:
 
 
 def shown(text: str, longest: int = 60) -> str:
-    """Somebody's text as one short line."""
+    """Somebody's text as one short line. What goes is its middle, since names of arms tend to differ at their ends."""
     text = clean(text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    kept = longest - 1
+    return text if len(text) <= longest else f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"

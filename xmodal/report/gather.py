@@ -107,7 +107,7 @@ def _with_runs(study: FoundStudy, damaged: dict[str, DamagedError]) -> FoundStud
             result = read_result(place)
             if result is None:
                 missing += 1
-            elif other := differing(run, result):
+            elif other := differing(run, result, place):
                 raise DamagedError(
                     f"the run is no longer what the study {study.said['name']} says of it",
                     where=str(place / RESULT),

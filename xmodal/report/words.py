@@ -20,13 +20,32 @@ def notes(study: Mapping[str, Any]) -> list[str]:
         "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
         f"{100 * study['power']:.0f} %",
         "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
+        _averages(study["contrasts"]),
         *_reversals(study["reversals"]),
     ]
     return [line for line in lines if line]
 
 
+def effect_name(effect: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    """What tables and figures call an effect: an arm, `freeze: none less body`, or an interaction."""
+    if "arm" in effect:
+        return effect["arm"]
+    factors = effect["factors"]
+    if len(factors) > 1:
+        return " × ".join(factors)
+    control, other = dict.fromkeys(arm["levels"][factors[0]] for arm in study["arms"] if arm["levels"])
+    return f"{factors[0]}: {other} less {control}"
+
+
+def _averages(contrasts: Sequence[Mapping[str, Any]]) -> str:
+    if any(len(effect["factors"]) > 1 and effect["verdict"] == "supported" for effect in contrasts):
+        return "factors interact: a main effect is an average over the other factors, and need not hold at each level"
+    return ""
+
+
 def _reversals(pairs: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"which of {one} and {two} is ahead depends on the rate" for one, two in pairs[:MOST]]
+    tested = "on tuning seeds, untested"
+    lines = [f"{tested}: which of {one} and {two} leads depends on the rate" for one, two in pairs[:MOST]]
     more = len(pairs) - MOST
     return [*lines, f"so it does for {more} more pair{'s' * (more > 1)} of arms"] if more > 0 else lines
 

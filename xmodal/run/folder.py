@@ -60,7 +60,7 @@ class RunFolder:
             raise self._foreign(f"{', '.join(different)} are not those of {LOCK}")
 
     def _foreign(self, why: str) -> DamagedError:
-        fix = "put back the run's own, or run it again: xmodal train RECIPE --force"
+        fix = "put back the run's own, or delete the folder of this run and give the same command again"
         return DamagedError("the result is of another run", where=str(self.path / RESULT), why=why, fix=fix)
 
     def can_resume(self) -> bool:
@@ -134,7 +134,7 @@ class RunFolder:
             there = load_recipe(lock)
         except RecipeError as error:
             why = "; ".join(problem.what for problem in error.problems)
-            fix = "put the file back as it was, or start again with --force"
+            fix = "put the file back as it was, or delete the folder of this run and give the same command again"
             raise DamagedError("the lock file of this run cannot be read", where=str(lock), why=why, fix=fix) from None
         digest = there.digest()
         if (digest, there.seed) != (self.digest, self._recipe.seed):

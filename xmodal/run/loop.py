@@ -1,5 +1,8 @@
 """The loop. A generator of events: it prints nothing and writes only checkpoints.
 
+It asks for the gradients of a step (`Asked`) and goes on once they are there, so that several loops can be answered by
+one pass through the body that they share.
+
 Everything random in step s is a function of (seed, s), so a run that stops after step s and goes on is the run that
 never stopped.
 """
@@ -7,7 +10,7 @@ never stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -27,6 +30,7 @@ from xmodal.run.checkpoint import damaged, lay_over, load_tensors, save_tensors
 from xmodal.run.evaluate import Scores, evaluate
 from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
 from xmodal.tasks.splits import batches_of
+from xmodal.tensors import Batch
 from xmodal.types import Split
 
 LAST, BEST, NEXT = "last.safetensors", "best.safetensors", "next.safetensors"
@@ -127,6 +131,39 @@ class Job:
     sampled: int | None = None
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a loop is told of a step whose gradients it asked for.
+
+    Attributes:
+        loss: mean over the batch, in nats.
+        seconds: that they took.
+    """
+
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A loop waits for the gradients of `job.trainable` on this batch."""
+
+    job: Job
+    batch: Batch
+
+    def alone(self) -> Answer:
+        """Puts them there."""
+        began = perf_counter()
+        with self.job.arithmetic():
+            loss = score.loss(self.job.model(self.batch), self.batch.targets).mean()
+        loss.backward()
+        return Answer(loss.item(), perf_counter() - began)
+
+
+Moves = Generator[Event | Asked, Answer | None, None]
+"""What a loop does, event by event. It is sent the answer to each `Asked`, and None otherwise."""
+
+
 class Loop:
     """Trains a job; `state` says how far it is."""
 
@@ -162,6 +199,20 @@ class Loop:
         lay_over(self.job.trainable, self._best_tensors(), self.job.folder / BEST)
 
     def events(self) -> Iterator[Event]:
+        """`moves`, with every step's gradients computed by itself."""
+        moves, answer = self.moves(), None
+        while True:
+            try:
+                what = moves.send(answer)
+            except StopIteration:
+                return
+            if isinstance(what, Asked):
+                answer = what.alone()
+            else:
+                answer = None
+                yield what
+
+    def moves(self) -> Moves:
         """Trains until the end, divergence or a signal, looking at validation as it goes."""
         options, state = self.job.options, self.state
         self.job.model.train()
@@ -184,27 +235,27 @@ class Loop:
         yield Saved(state.step)
         yield Stopped(state.step, state.stopped)  # type: ignore[arg-type]
 
-    def _step(self) -> Iterator[Event]:
+    def _step(self) -> Moves:
         job, state, began = self.job, self.state, perf_counter()
         torch.manual_seed(seeds.stream("dropout", job.seed, state.step))
         lr = optimizers.rate(state.step, job.options)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         batch = job.train.batch(self._order.indices(state.step)).to(job.device)
-        with job.arithmetic():
-            loss = score.loss(job.model(batch), batch.targets).mean()
         self.optimizer.zero_grad()
-        loss.backward()
+        prepared = perf_counter() - began
+        answer = yield Asked(job, batch)
+        assert answer
+        began = perf_counter()
         limit = job.options.clip_norm or float("inf")
         norm = float(nn.utils.clip_grad_norm_(job.trainable.values(), limit))
-        value = loss.item()
-        if not torch.isfinite(torch.tensor([value, norm])).all():
+        if not (isfinite(answer.loss) and isfinite(norm)):
             state.stopped = "diverged"
             return
         self.optimizer.step()
-        state.step, state.last_loss = state.step + 1, value
-        state.train_seconds += perf_counter() - began
-        yield Stepped(state.step, value, norm, lr)
+        state.step, state.last_loss = state.step + 1, answer.loss
+        state.train_seconds += prepared + answer.seconds + perf_counter() - began
+        yield Stepped(state.step, answer.loss, norm, lr)
 
     def _look(self) -> Iterator[Event]:
         job, state = self.job, self.state

@@ -133,9 +133,17 @@ def recipe_of(folder: Path, result: Mapping[str, Any]) -> Recipe:
             f"{LOCK} is not of the recipe that ran",
             where=str(folder / LOCK),
             why=f"its digest is {digest}, and the result is of {result['recipe_digest']}",
-            fix="put it back as it was, or run it again: xmodal train RECIPE --force",
+            fix="put it back as it was, or delete the folder of this run and give the same command again",
         )
     return recipe
+
+
+def lock_digest(folder: Path) -> str:
+    """Identifies the bytes of a run's lock file; empty where there is none to be read."""
+    try:
+        return hashlib.sha256((folder / LOCK).read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def refuse_constant(word: str) -> None:
@@ -144,7 +152,7 @@ def refuse_constant(word: str) -> None:
 
 
 def _damaged(file: Path, why: str) -> DamagedError:
-    fix = "delete it and go on with --resume, or run it again: xmodal train RECIPE --force"
+    fix = "put it back as it was, or delete the folder of this run and give the same command again"
     return DamagedError("cannot be read", where=str(file), why=why, fix=fix)
 
 

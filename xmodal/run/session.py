@@ -22,9 +22,10 @@ from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
 from xmodal.run.bare import job_of, resolve
+from xmodal.run.drive import Steps, alone
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
-from xmodal.run.loop import Loop
+from xmodal.run.loop import Asked, Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, course_of, sealed, versions
 from xmodal.run.whole import write_json
@@ -63,6 +64,23 @@ def train(
     test: bool = True,
 ) -> Run:
     """Trains a recipe with its seed, or returns the result that is already there.
+
+    Args and errors are those of `training`, which this drives by itself.
+    """
+    return alone(training(recipe, out=out, resume=resume, force=force, listeners=listeners, stop=stop, test=test))
+
+
+def training(
+    recipe: Recipe,
+    *,
+    out: Path = Path("runs"),
+    resume: bool = False,
+    force: bool = False,
+    listeners: Iterable[Listener] = (),
+    stop: Callable[[], bool] = lambda: False,
+    test: bool = True,
+) -> Steps[Run]:
+    """A run that asks for the gradients of each step, is sent the answers, and returns itself.
 
     Args:
         recipe: what to run.
@@ -112,7 +130,7 @@ def train(
         if force:
             folder.clear()  # only now: what the new run needs is here
         try:
-            return session.run()
+            return (yield from session.run())
         except Exception as error:
             session.fail(error)
             raise
@@ -184,7 +202,7 @@ class _Session:
             _refuse_other_bytes(going_on, self.digests, folder)
         self.warnings = (*recipe.faults, *compare(recipe, versions(), self.digests, self.threads))
 
-    def run(self) -> Run:
+    def run(self) -> Steps[Run]:
         """From the model at step 0, or the last checkpoint, to the result."""
         recipe, folder, task, assembled = self.recipe, self.folder, self.task, self.assembled
         device = torch.device(recipe.device)
@@ -222,8 +240,7 @@ class _Session:
                 self.warnings,
             )
         )
-        for event in loop.events():
-            self._tell(event)
+        yield from self._steps(loop)
         seal.check(assembled.plan, buffers)
         parameters = {**parameters, "reached": reached(loop.optimizer, assembled.plan.trainable())}
         tested, due = None, bool(self.test and loop.state.best)
@@ -249,6 +266,19 @@ class _Session:
         write_json(folder.path / RESULT, result)
         self._tell(Ended(loop.state.step, result))
         return Run(folder.path, result, ran=True)
+
+    def _steps(self, loop: Loop) -> Steps[None]:
+        moves, answer = loop.moves(), None
+        while True:
+            try:
+                what = moves.send(answer)
+            except StopIteration:
+                return
+            if isinstance(what, Asked):
+                answer = yield what
+            else:
+                answer = None
+                self._tell(what)
 
     def _floors(self) -> dict[str, float]:
         """Of the task, computed once in this process for the same data: runs of a study share them."""

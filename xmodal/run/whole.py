@@ -15,17 +15,23 @@ from xmodal.errors import FULL, UnwrittenError
 def write_whole(file: Path, content: bytes) -> None:
     """Puts `content` in `file` so that a reader, now or after a crash, finds all of the old or all of the new.
 
+    A link is followed, so that what it points to is written.
+
     Raises:
-        UnwrittenError: the disk is full or the folder cannot be written; the old file is as it was.
+        UnwrittenError: the disk is full, the folder cannot be written, or this is no file that could be replaced; what
+            is there is as it was.
     """
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    target = file.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raise OSError("it is no ordinary file")
+        target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(file)
+        part.replace(target)
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from xmodal.errors import MissingError
+from xmodal.errors import DamagedError, MissingError
 from xmodal.recipe import Recipe
 from xmodal.run.bare import bare_loop, endless, resolve
 from xmodal.run.events import Evaluating, Stepped
@@ -87,7 +87,10 @@ def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
 
 
 def _is_there(recipe: Recipe, out: Path) -> bool:
-    result = RunFolder(out, resolve(recipe)).result()
+    try:
+        result = RunFolder(out, resolve(recipe)).result()
+    except DamagedError:
+        return False  # the run itself says so, and what to do
     return bool(result) and result["status"] in FINISHED
 
 

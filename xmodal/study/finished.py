@@ -12,7 +12,7 @@ from typing import Any
 from xmodal.errors import DamagedError, RecipeError
 from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
-from xmodal.run.result import FINISHED, read_result
+from xmodal.run.result import FINISHED, made_with, mixed, read_result
 from xmodal.study.factors import Asked
 from xmodal.study.reading import SCHEMA, STUDIES, STUDY, differing, read_study, runs_of
 
@@ -51,7 +51,9 @@ def finished(out: Path, question: str | None) -> tuple[Path, dict[str, Any]] | N
 
 
 def _stands(study: Mapping[str, Any], out: Path) -> bool:
-    return all(_is(run, out) for run in runs_of(study))
+    runs = runs_of(study)
+    made = (made_with(out / run["folder"]) for run in runs if run["folder"])
+    return all(_is(run, out) for run in runs) and mixed(made) == study["mixed"]
 
 
 def _is(run: Mapping[str, Any], out: Path) -> bool:
@@ -59,4 +61,4 @@ def _is(run: Mapping[str, Any], out: Path) -> bool:
     folder = out / run["folder"]
     result = read_result(folder) if run["folder"] else None
     ended = result and result["status"] in FINISHED and (folder / LOCK).is_file()
-    return bool(result and ended and not differing(run, result))
+    return bool(result and ended and not differing(run, result, folder))

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from xmodal.errors import DamagedError
 from xmodal.recipe.schema import NAME
-from xmodal.run.result import is_sealed, refuse_constant
+from xmodal.run.result import is_sealed, lock_digest, refuse_constant
 
 STUDIES, STUDY = "studies", "study.json"
 SCHEMA = 1
@@ -139,11 +139,18 @@ def runs_of(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"])]
 
 
-def differing(run: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """In what the result of a run differs from what its study says of it, in words; empty where it does not."""
+def differing(run: Mapping[str, Any], result: Mapping[str, Any], folder: Path) -> str:
+    """In what a run differs from what its study says of it, in words; empty where it does not.
+
+    Args:
+        run: as the study says.
+        result: of the run.
+        folder: of the run.
+    """
     here: dict[str, Any] = {split: (result[split] or {}).get("accuracy") for split in ("val", "test")}
     here |= {key: result[key] for key in ("seed", "status", "steps", "best_step")}
     here["folder"] = f"{result['name']}/{result['recipe_digest']}-s{result['seed']}"
+    here["lock"] = lock_digest(folder) or "gone"
     said = [f"{key} is {here[key]}, and was {run[key]}" for key in here if key in run and run[key] != here[key]]
     return "; ".join(said)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from xmodal.run.result import mixed
+from xmodal.run.result import lock_digest, made_with, mixed
 from xmodal.study import stats
 from xmodal.study.design import Design, Trial
 from xmodal.study.reading import SCHEMA
@@ -30,6 +31,7 @@ class Outcome:
         folder: of the run, below that of all runs.
         error: why it failed.
         made_with: versions and threads.
+        lock: identifies its lock file.
     """
 
     trial: Trial
@@ -44,10 +46,11 @@ class Outcome:
     folder: str = ""
     error: str = ""
     made_with: Mapping[str, str] = field(default_factory=dict)
+    lock: str = ""
 
     @classmethod
-    def of(cls, trial: Trial, result: Mapping[str, Any], folder: str, made_with: Mapping[str, str]) -> Outcome:
-        """From a run's `result.json`."""
+    def of(cls, trial: Trial, result: Mapping[str, Any], out: Path, folder: Path) -> Outcome:
+        """From a run's `result.json` and what lies beside it, in a folder below `out`."""
         val, test = result["val"] or {}, result["test"] or {}
         return cls(
             trial,
@@ -59,9 +62,10 @@ class Outcome:
             result["steps"],
             result["best_step"],
             result.get("steps_to", {}),
-            folder,
+            str(folder.relative_to(out)),
             "",
-            made_with,
+            made_with(folder),
+            lock_digest(folder),
         )
 
 
@@ -84,7 +88,8 @@ def summary(
     }
     labels = [outcome.labels for outcome in report if outcome.labels]
     resolution = 1 / min(labels) if labels else 0.0
-    judge = _Judge(design, choices, scores, resolution)
+    untuned = {outcome.trial.arm.name for outcome in tuning if outcome.status == "failed"}
+    judge = _Judge(design, choices, scores, untuned, resolution)
     curves = {arm.name: _curve(tuning, arm.name) for arm in design.arms.arms}
     order = stats.ordering(curves)
     return {
@@ -139,6 +144,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
         "best_step": outcome.best_step,
         "steps_to": dict(outcome.steps_to),
         "folder": outcome.folder,
+        "lock": outcome.lock,
     }
     if outcome.trial.purpose == "report":
         said["test"] = outcome.test
@@ -178,6 +184,7 @@ class _Judge:
     design: Design
     choices: Mapping[str, Choice]
     scores: Mapping[str, Mapping[int, float]]
+    untuned: Set[str]
     resolution: float
 
     def comparisons(self) -> list[dict[str, Any]]:
@@ -225,6 +232,7 @@ class _Judge:
                 margin=self.design.margin,
                 missing=len(set(self.design.report) - whole),
                 edges=[arm for arm in arms[name] if self.choices[arm].edge],
+                untuned=[arm for arm in arms[name] if arm in self.untuned],
             )
             interval = effect.interval() if effect else None
             found[name] = {

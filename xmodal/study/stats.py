@@ -168,7 +168,9 @@ def contrasts(
             sign = {levels: prod(2 * levels[place] - 1 for place in chosen) for levels in cells}
             share = 2 ** (len(factors) - size)
             values = [sum(sign[at] * scores[seed] for at, scores in cells.items()) / share for seed in seeds]
-            found[tuple(factors[place] for place in chosen)] = Effect.of(values, resolution=resolution)
+            # Rounding adds up over all cells; `resolution` stands for that of two scores.
+            rounding = resolution * sqrt(len(cells) / 2) / share
+            found[tuple(factors[place] for place in chosen)] = Effect.of(values, resolution=rounding)
     return found
 
 
@@ -215,6 +217,7 @@ def verdict(
     alpha: float = ALPHA,
     missing: int = 0,
     edges: Sequence[str] = (),
+    untuned: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on the claim that an arm and its control differ.
 
@@ -222,8 +225,8 @@ def verdict(
 
     - `edge-limited`: the best rate of the arm or of its control lies at an edge of the grid. A better one may lie
       beyond, so the difference may be one of rates.
-    - `not resolved`: a report seed has no score in one of the two (it failed, or diverged before the first look at
-      validation), or there are fewer than three seeds.
+    - `not resolved`: a tuning run failed, so a rate was left untried; or a report seed has no score in one of the two
+      (it failed, or diverged before the first look at validation); or there are fewer than three seeds.
     - `contradicted`: the interval lies inside plus and minus `margin`, at a confidence of `1 - alpha / family`: a
       difference that matters is excluded, even if a smaller one is certain.
     - `supported`: the corrected p-value is at most `alpha`. With no true effect at all, the chance that any
@@ -239,9 +242,12 @@ def verdict(
         alpha: chance of a false finding, over the family.
         missing: pairs that should be there and have no score.
         edges: names of those of the two whose best rate lies at an edge.
+        untuned: names of those of the two of which a tuning run failed; to diverge is no failure.
     """
     if edges:
         return Verdict("edge-limited", f"the best rate lies at an edge of the grid: {' and '.join(edges)}")
+    if untuned:
+        return Verdict("not resolved", f"a tuning run failed, so a rate was left untried: {' and '.join(untuned)}")
     if missing:
         return Verdict("not resolved", f"{missing} of the pairs {'has' if missing == 1 else 'have'} no score")
     interval = effect.interval(1 - alpha / max(family, 1)) if effect else None

@@ -11,7 +11,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from xmodal.run.events import Event, Started
-from xmodal.run.result import made_with, sealed
+from xmodal.run.result import sealed
 from xmodal.run.whole import write_json
 from xmodal.study.attempts import Attempt, Attempts, Here, Workers
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
@@ -78,10 +78,15 @@ def run_study(
     finally:
         runner.attempts.close()
     result = sealed({**summary(design, rates, choices, runner.outcomes), "question": question}, SEAL)
-    file = out / STUDIES / f"{design.arms.control.recipe.name}-{design.digest()}" / STUDY
+    file = file_of(design, out)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)
     return Study(file, result, runner.ran)
+
+
+def file_of(design: Design, out: Path) -> Path:
+    """Where `run_study` leaves what it finds."""
+    return out / STUDIES / f"{design.arms.control.recipe.name}-{design.digest()}" / STUDY
 
 
 class _Runner:
@@ -201,7 +206,7 @@ class _Runner:
         if attempt.error:
             outcome = Outcome(trial, "failed", error=attempt.error)
         elif run and run.result["status"] != "interrupted":
-            outcome = Outcome.of(trial, run.result, str(run.folder.relative_to(self._out)), made_with(run.folder))
+            outcome = Outcome.of(trial, run.result, self._out, run.folder)
         else:
             return None
         ran = run is None or run.ran
