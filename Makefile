@@ -78,7 +78,7 @@ weights-and-data: $(READY)
 
 unit: $(READY)
 	$(call say,pytest)
-	$(BIN)/pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist worksteal
 
 recipes: $(READY)
 	$(call say,xmodal check)

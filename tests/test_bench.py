@@ -89,3 +89,12 @@ def test_our_step_is_measured_against_a_plain_one() -> None:
     ours, plain, ratio = bench.step(recipe, rounds=1, steps=1)["rows"]
     assert ratio["median"] == pytest.approx(ours["median"] / plain["median"])
     assert ratio["against"] == "plain loop around BertModel"
+
+
+def test_learners_are_measured_against_the_published_loop() -> None:
+    recipe = load_recipe(shipped()["quickstart"], ["body.init=random", "body.layers='0:1'", "task.bits=3"])
+    rows = bench.learners(recipe, count=2, rounds=1)["rows"]
+    together, alone, published, ratio, other, *_, peaks = (row["median"] for row in rows)
+    assert ratio == pytest.approx(published / together)
+    assert other == pytest.approx(alone / together)
+    assert 0.9 < peaks < 2

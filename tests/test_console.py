@@ -75,3 +75,16 @@ def test_off_a_terminal_a_row_is_a_line_unless_a_width_is_asked_for(
     show_rows(("name", "what"), [("x", "word " * 40)])
     width = max(map(len, capsys.readouterr().out.splitlines()))
     assert width > 190 if columns is None else width <= int(columns)
+
+
+@pytest.mark.parametrize("columns", [None, "80", "20"])
+def test_off_a_terminal_no_line_ends_in_spaces(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    show_rows(COLUMNS, ROWS, "results")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 6
+    assert lines == [line.rstrip() for line in lines]

@@ -171,6 +171,126 @@ def cache(recipe: Any, rounds: int) -> dict[str, Any]:
     return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
 
 
+def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
+    """Seconds of a step of one of `count` learners on one body, of a learner by itself, and of the published loop.
+
+    The published loop is that of Lu 2021 around the same module: dropout 0.1, Adam over all parameters, of which the
+    frozen ones have no gradient, no clipping, and accuracy in numpy in every step. Ours have no dropout. Memory is the
+    most that a process of its own held in three steps.
+
+    Raises:
+        MissingError: data or weights are not on this machine.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    import torch
+
+    from xmodal.run.session import environment
+
+    recipe = _endless(recipe)
+    lone, several = (recipe.model_copy(update={"body": _with_dropout(recipe.body, rate)}) for rate in (0.1, 0.0))
+    acts = [_step_of(several, count), _step_of(several, 1), _published(lone)]
+    together, alone, published = _alternate(acts, rounds, 1)
+    own = [taken / count for taken in together]
+    peaks = []
+    for size in (1, count):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            peaks.append(process.submit(_peak, several, size, torch.get_num_threads()).result())
+    loop, itself = "the published loop", "itself"
+    rows = [
+        _row(f"a learner of {count} together", own, "s", loop),
+        _row("a learner alone", alone, "s", loop),
+        _row(loop, published, "s", itself),
+        _row("ratio", [b / a for a, b in zip(own, published, strict=True)], "x", loop),
+        _row("ratio", [b / a for a, b in zip(own, alone, strict=True)], "x", "a learner alone"),
+        _row("peak memory alone", peaks[:1], "MB", itself),
+        _row(f"peak memory, {count} together", peaks[1:], "MB", "peak memory alone"),
+        _row("ratio of peaks", [peaks[1] / peaks[0]], "x", "peak memory alone"),
+    ]
+    title = f"{recipe.name} on {recipe.body.name}, batch {recipe.train.batch_size}, {rounds} rounds"
+    return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
+
+
+def _with_dropout(body: Any, rate: float) -> Any:
+    return body.model_copy(update={"dropout": rate})
+
+
+def _step_of(recipe: Any, count: int) -> Callable[[], None]:
+    """A step of that many learners of a recipe, all with its seed."""
+    from xmodal.errors import UsageError
+    from xmodal.run.bare import bare_loop
+    from xmodal.run.drive import Group
+    from xmodal.run.loop import Asked
+    from xmodal.run.session import task_of
+
+    task, group = task_of(recipe), Group()
+
+    def on(moves: Any, answer: Any) -> Asked:
+        while not isinstance(what := moves.send(answer), Asked):
+            answer = None
+        group.meet(what.job.model)
+        return what
+
+    loops: list[Any] = []
+    asked: list[Asked] = []
+    for _ in range(count):  # each meets the others before the next takes memory for itself
+        loops.append(bare_loop(recipe, task, Path()).moves())
+        asked.append(on(loops[-1], None))
+
+    def step() -> None:
+        asked[:] = [on(moves, answer) for moves, answer in zip(loops, group.answer(asked), strict=True)]
+        if group.broken:
+            why = "more than half of it trains, or samples differ in length"
+            raise UsageError(f"learners of {recipe.name} share no pass", where="xmodal bench learners", why=why)
+
+    return step
+
+
+def _published(recipe: Any) -> Callable[[], None]:
+    """A step of the published loop."""
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from xmodal.assemble import assemble
+    from xmodal.run.session import task_of
+
+    model, train = assemble(recipe).model.train(), task_of(recipe).split("train")
+    optimizer, order = torch.optim.Adam(model.parameters(), lr=recipe.train.lr), torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        batch = train.batch(torch.randint(len(train), (recipe.train.batch_size,), generator=order))
+        tokens = model.tokenizer(batch)
+        logits = model.head(model.body.model(inputs_embeds=tokens.values).last_hidden_state, tokens)
+        loss = nn.functional.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        np.mean(logits.detach().numpy().argmax(axis=-1) == batch.targets.numpy())
+        loss.item()
+
+    return step
+
+
+def _peak(recipe: Any, count: int, threads: int) -> float:
+    """Megabytes that this process held at most, after three steps of that many learners."""
+    import resource
+
+    import torch
+
+    torch.set_num_threads(threads)
+    step = _step_of(recipe, count)
+    for _ in range(3):
+        step()
+    status = Path("/proc/self/status")
+    if status.exists():  # where there is one, the other counts what the parent held, too
+        lines = status.read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) / 1e6 for line in lines if line.startswith("VmHWM:"))
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+
+
 def _endless(recipe: Any) -> Any:
     """The recipe on the CPU in float32, without an end."""
     from xmodal.run.bare import endless

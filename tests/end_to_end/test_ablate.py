@@ -60,6 +60,14 @@ def test_a_study_prints_tables_and_a_verdict(ablate: Ablate) -> None:
     assert err.startswith("0 of 15 runs were made now; ")
 
 
+def test_runs_that_share_a_pass_do_so_in_one_process(ablate: Ablate) -> None:
+    code, _, err = ablate("--freeze", "ffn", "--lr", "1e-3", "--together", "4", "--dry-run")
+    assert (code, err) == (0, "")
+    code, _, err = ablate("--freeze", "ffn", "--lr", "1e-3", "--together", "4", "--workers", "2")
+    assert code == 2
+    assert "--together and --workers contradict each other" in err
+
+
 def test_a_study_that_is_there_is_found_without_building_anything(
     ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def test_killed_ten_times_and_resumed_is_the_same_to_the_bit(tmp_path: Path) -> 
 
     def go(out: str, *seeds: int) -> list[str]:
         command = [sys.executable, str(Path(__file__).with_name("killer.py")), str(recipe), str(tmp_path / out)]
-        done = subprocess.run([*command, *map(str, seeds)], check=True, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, *map(str, seeds)], check=True, capture_output=True, text=True, timeout=900)
         return done.stdout.split("\n")[:-1]
 
     assert go("straight") == ["ended 0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from xmodal.papers.cells import Wanted, cells_of
 from xmodal.papers.library import find_table
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.library import shipped
+from xmodal.run.result import sealed
 from xmodal.run.session import train
+from xmodal.run.whole import write_json
 
 TABLE = find_table("lu2021/table9")
 TINY = {"steps": 2, "eval_every": 2, "batch_size": 4, "patience": None}
@@ -105,6 +108,45 @@ def test_a_result_changed_by_hand_is_told(cells: dict[str, Recipe], tmp_path: Pa
     file.write_text(file.read_text().replace('"seed": 0', '"seed": 1'))
     said = against(TABLE, [tmp_path])
     assert "cannot be read" in said["damaged"][0]
+
+
+def rewrite(file: Path, **said: Any) -> None:
+    """Another result, as a run would have written it."""
+    write_json(file, sealed({**json.loads(file.read_text()), **said}))
+
+
+def test_the_floor_is_the_largest(cells: dict[str, Recipe], tmp_path: Path) -> None:
+    run(cells["random"], tmp_path)
+    (file,) = tmp_path.rglob("result.json")
+    rewrite(file, floors={"chance": 0.25, "majority": 0.375, "other": 0.125})
+    (ours,) = beside(tmp_path)["random"]
+    assert ours["floor"] == 37.5
+
+
+def test_runs_that_diverged_are_counted(cells: dict[str, Recipe], tmp_path: Path) -> None:
+    for seed in range(3):
+        run(cells["random"], tmp_path, seed)
+    (ours,) = beside(tmp_path)["random"]
+    assert ours["diverged"] == 0
+    for file in sorted(tmp_path.rglob("result.json"))[:2]:
+        rewrite(file, status="diverged", test=None, val=None)
+    (ours,) = beside(tmp_path)["random"]
+    assert (ours["diverged"], ours["seeds"]) == (2, 1)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_lock_file_of_another_recipe_is_told(cells: dict[str, Recipe], tmp_path: Path, replaced: bool) -> None:
+    run(cells["random"], tmp_path / "ours")
+    run(cells["random"], tmp_path / "other", batch_size=5)
+    (lock,), (other,) = ((tmp_path / name).rglob("recipe.lock.yaml") for name in ("ours", "other"))
+    before = lock.read_text()
+    lock.write_text(other.read_text() if replaced else before.replace("batch_size: 4", "batch_size: 5"))
+    assert lock.read_text() != before
+    said = against(TABLE, [tmp_path / "ours"])
+    (damaged,) = said["damaged"]
+    assert "recipe.lock.yaml is not of the recipe that ran" in damaged
+    assert all(cell["mean"] is None for cell in said["cells"])
+    assert (said["tuning_runs"], said["other_runs"]) == (0, 0)
 
 
 def test_no_runs_are_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,33 @@ def test_a_table_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     assert done.file.read_bytes() == whole.file.read_bytes()
 
 
+def test_versions_that_differ_between_the_studies_of_a_table_are_told(tmp_path: Path) -> None:
+    asked = plan("lu2021/table1", rows=["fpt", "lstm"])
+    made = reproduce(asked, out=tmp_path)
+    assert made.result["mixed"] == {}
+    (lstm,) = (cell for cell in made.result["cells"] if cell["row"] == "lstm")
+    for run in lstm["runs"]:
+        file = tmp_path / run["folder"] / "environment.json"
+        said = json.loads(file.read_text())
+        file.write_text(json.dumps({**said, "versions": {**said["versions"], "torch": "0.4.1"}}))
+    again = reproduce(asked, out=tmp_path)
+    assert again.ran == 0
+    studies = [json.loads((tmp_path / study).read_text()) for study in again.result["studies"]]
+    assert [study["mixed"] for study in studies] == [{}, {}]
+    assert again.result["mixed"] == {"torch": ["0.4.1", version("torch")]}
+
+
+def test_a_whole_table_that_is_interrupted_keeps_its_numbers(tmp_path: Path) -> None:
+    asked = plan(columns=["bit-xor", "bit-memory"])
+    whole = reproduce(asked, out=tmp_path)
+    assert all(cell["mean"] is not None for cell in whole.result["cells"])
+    first = whole.file.read_bytes()
+    broken = reproduce(asked, out=tmp_path, stop=lambda: True)
+    assert (broken.whole, broken.ran, broken.file) == (False, 0, whole.file)
+    assert broken.result == whole.result
+    assert broken.file.read_bytes() == first
+
+
 # A body that another run makes
 
 SMALL = (
@@ -141,6 +169,13 @@ def test_a_body_is_trained_first_and_frozen_then(tmp_path: Path) -> None:
     assert reproduce(started(), out=tmp_path).ran == 0
     moved = reproduce(started(), out=tmp_path / "other")
     assert moved.file.read_bytes() == made.file.read_bytes()
+
+
+def test_cells_of_such_a_body_keep_their_numbers_too(tmp_path: Path) -> None:
+    whole = reproduce(started(), out=tmp_path)
+    broken = reproduce(started(), out=tmp_path, stop=lambda: True)
+    assert not broken.whole
+    assert broken.result["cells"] == whole.result["cells"]
 
 
 def test_where_that_body_fails_its_cells_do_and_the_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from xmodal.report.content import TINY, chapters
 from xmodal.report.gather import Found, FoundStudy, gather
 from xmodal.report.numbers import hundred, points
 from xmodal.report.page import page
+from xmodal.report.words import blemishes, effect_name, notes
 
 HOSTILE = "</svg></style><script>alert('x')</script> $\\frac{1}$ & \"quoted\" _x"
 
@@ -197,3 +198,43 @@ def test_what_was_left_out_is_said_with_its_reason(tmp_path: Path) -> None:
     make_run(tmp_path, recipe_of())
     text = page(chapters(gather([tmp_path])), [error])
     assert "cannot be read</strong>: <code>runs/&lt;x&gt;</code>. its digest" in text
+
+
+# Words beside numbers
+
+
+def test_runs_that_did_not_end_well_are_marked(study: FoundStudy) -> None:
+    said: Any = copy.deepcopy(study.said)
+    assert blemishes(said) == []
+    one, other = said["arms"][0]["report"][0], said["arms"][1]["tuning"][0]
+    one["status"] = "diverged"
+    other |= {"status": "failed", "error": "it broke"}
+    assert blemishes(said) == [
+        f"{said['arms'][0]['name']}, lr {one['rate']:g}, seed {one['seed']}: diverged",
+        f"{said['arms'][1]['name']}, lr {other['rate']:g}, seed {other['seed']}: failed it broke",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factors", "verdict", "interact"),
+    [
+        (["ffn", "init"], "supported", True),
+        (["ffn", "init"], "contradicted", False),
+        (["ffn", "init"], "not resolved", False),
+        (["ffn"], "supported", False),
+    ],
+)
+def test_an_interaction_that_is_supported_is_said(
+    study: FoundStudy, factors: list[str], verdict: str, interact: bool
+) -> None:
+    contrasts = [{"factors": factors, "verdict": verdict}]
+    assert any("factors interact" in line for line in notes({**study.said, "contrasts": contrasts})) == interact
+
+
+def test_a_main_effect_is_called_by_its_levels() -> None:
+    levels = [{"ffn": ffn, "init": init} for init in ("pretrained", "random") for ffn in ("trained", "frozen")]
+    study = {"arms": [{"levels": one} for one in (*levels, {})]}
+    assert effect_name({"factors": ["ffn"]}, study) == "ffn: frozen less trained"
+    assert effect_name({"factors": ["init"]}, study) == "init: random less pretrained"
+    assert effect_name({"factors": ["ffn", "init"]}, study) == "ffn × init"
+    assert effect_name({"arm": "norms"}, study) == "norms"

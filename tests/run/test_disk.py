@@ -101,6 +101,26 @@ def test_a_file_is_old_or_new_never_half(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["file"]
 
 
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "there" / "file", tmp_path / "link"
+    write_whole(target, b"old")
+    link.symlink_to("there/file")
+    write_whole(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_what_is_no_ordinary_file_is_left_there(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(XmodalError, match="cannot write pipe") as caught:
+        write_whole(pipe, b"new")
+    assert caught.value.why == "it is no ordinary file"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 def test_tensors_and_state_come_back(tmp_path: Path) -> None:
     import torch
 

@@ -54,6 +54,14 @@ def test_arms_of_which_the_head_alone_trains_are_measured_too(tmp_path: Path) ->
     assert len(run_study(study, out=tmp_path).result["arms"]) == 2
 
 
+def test_what_diverges_while_it_is_measured_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wild = ("train.optimizer=sgd", "train.clip_norm=null", "train.steps=40", "threads=1")
+    arms = make_arms(Asked(shipped()["bit_xor_fpt"], freeze=["ffn"], overrides=wild, tiny=True))
+    assert cost.preview_of(make_design(arms, lr="1000", seeds="2"), tmp_path / "runs", 1)["cost"]["seconds"] > 0
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_measured_is_said(design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> None:
         raise MissingError("no weights", where="minilm-l6", fix="xmodal get body minilm-l6")

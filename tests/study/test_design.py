@@ -47,6 +47,10 @@ def test_the_digest_knows_what_was_asked(arms: Arms) -> None:
     assert make_design(arms).digest() in digests
 
 
+def test_another_margin_is_another_study(arms: Arms) -> None:
+    assert len({make_design(arms, margin=margin).digest() for margin in (0.0, 0.01, 0.02)}) == 3
+
+
 def test_tuning_seeds_report_nothing(arms: Arms) -> None:
     with pytest.raises(UsageError, match="1, 2 would choose the rate and report the score") as caught:
         make_design(arms, seeds="0,1,2", tuning="2,1,9")

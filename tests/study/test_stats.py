@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import sqrt
 from typing import Any
 
@@ -197,6 +198,15 @@ def test_additive_factors_do_not_interact() -> None:
     assert all(abs(effect.mean) < 1e-12 for names, effect in found.items() if len(names) > 1)
 
 
+def test_contrasts_of_tied_scores_vary_as_rounding_does() -> None:
+    tied = {levels: dict.fromkeys(range(3), 0.5) for levels in ((0, 0), (0, 1), (1, 0), (1, 1))}
+    found = stats.contrasts(tied, ["a", "b"], resolution=0.01)
+    # Rounding four scores adds up: over two, for a main effect is a difference of means of two each.
+    sds = [found[names].sd for names in (("a",), ("b",), ("a", "b"))]
+    assert sds == pytest.approx([0.01 / sqrt(12), 0.01 / sqrt(12), 0.01 / sqrt(3)])
+    assert [effect.sd for effect in stats.contrasts(tied, ["a", "b"]).values()] == [0, 0, 0]
+
+
 def test_the_order_of_arms_depends_on_the_rate() -> None:
     found = stats.ordering({"frozen": {1e-2: 0.9, 1e-3: 0.5, 1.0: 0.1}, "trained": {1e-3: 0.8, 1e-2: 0.6}})
     assert found.ranks == {1e-3: ("trained", "frozen"), 1e-2: ("frozen", "trained")}
@@ -251,3 +261,11 @@ def test_a_certain_difference_that_may_not_matter_is_said_to_be_one(sign: int) -
     assert wide is not None
     assert wide[0] < 0 < wide[1]
     assert stats.verdict(effect, effect.p, margin=0.004, family=20).why.endswith("after correction")
+
+
+def test_equal_scores_have_an_interval_as_wide_as_their_rounding() -> None:
+    assert stats.t_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    low, high = stats.t_interval([0.5, 0.5, 0.5], resolution=0.01) or (0.5, 0.5)
+    assert high - low == pytest.approx(2 * 4.302653 * 0.01 / math.sqrt(12) / math.sqrt(3))
+    # Scores that differ are not touched.
+    assert stats.t_interval([0.4, 0.5, 0.6], resolution=0.01) == stats.t_interval([0.4, 0.5, 0.6])

@@ -15,6 +15,7 @@ from xmodal.errors import UsageError
 from xmodal.recipe.library import shipped
 from xmodal.run import session
 from xmodal.run.result import read_result
+from xmodal.study import attempts, stats
 from xmodal.study.arms import Arm, Arms, make_arms
 from xmodal.study.design import Design, make_design
 from xmodal.study.events import Progress, StudyEvent
@@ -171,6 +172,36 @@ def test_a_seed_without_a_score_resolves_nothing(ffn: Arms) -> None:
     assert result["floors"] == {"chance": 0.5}
 
 
+def test_differences_that_are_all_equal_are_not_certain(ffn: Arms) -> None:
+    # Exact in binary, so that nothing but what 1000 labels can tell makes them vary.
+    world = World(make_design(ffn, lr="1e-3:1e-1:3", seeds="5"), lambda arm, *_: 0.5 + 2**-10 * (arm == "ffn frozen"))
+    (row,) = world.result()["comparisons"]
+    assert row["difference"] == 2**-10
+    assert row["p"] > 0
+    assert row["interval"][0] < 2**-10 < row["interval"][1]
+    assert row["detectable"] == stats.Effect(5, 0.0, 1e-3 / math.sqrt(6)).detectable()
+
+
+def test_what_can_be_seen_is_corrected_for_the_family() -> None:
+    arms = small(arms=["all: body", "nothing: none"])
+    names = [arm.name for arm in arms.arms]
+    scores = {name: {seed: 0.5 + NOISE[(seed + place) % 5] for seed in range(5)} for place, name in enumerate(names)}
+    world = World(make_design(arms, lr="1e-3:1e-1:3", seeds="5"), lambda arm, _, seed: scores[arm].get(seed, 0.5))
+    rows = world.result()["comparisons"]
+    assert len(rows) == 2
+    for row in rows:
+        effect = stats.compare(scores[row["arm"]], scores[names[0]])
+        assert effect is not None
+        assert row["detectable"] == pytest.approx(effect.detectable(alpha=stats.ALPHA / 2))
+        assert row["detectable"] > (effect.detectable() or 1) * 1.1
+
+
+def test_versions_that_differ_among_tuning_runs_are_told(ffn: Arms) -> None:
+    world = World(make_design(ffn, lr="1e-3:1e-1:3", tuning="2"), lambda *_: 0.5)
+    assert world.result(version=lambda seed: "2" if seed == 1001 else "1")["mixed"] == {"torch": ["1", "2"]}
+    assert world.result()["mixed"] == {}
+
+
 def test_a_factorial_has_contrasts_and_an_order_by_rate() -> None:
     arms = small(freeze=["attn", "ffn"])
     world = World(
@@ -209,6 +240,34 @@ def test_the_grid_is_extended_for_every_arm_alike(ffn: Arms, monkeypatch: pytest
     assert [len(arm["tuning"]) for arm in (trained, frozen)] == [5, 5]
     assert (trained["rate"], trained["edge"], frozen["rate"], frozen["edge"]) == (1e-2, None, 1e-5, "low")
     assert result["comparisons"][0]["verdict"] == "edge-limited"
+
+
+@pytest.mark.parametrize("arm", ["ffn trained", "ffn frozen"])
+@pytest.mark.parametrize(("end", "verdict"), [("failed", "not resolved"), ("diverged", "supported")])
+def test_a_rate_that_failed_in_tuning_resolves_nothing(
+    ffn: Arms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arm: str, end: str, verdict: str
+) -> None:
+    specs = {arm.spec: arm.name for arm in ffn.arms}
+
+    def attempt(job: attempts.Job, *_: Any) -> attempts.Attempt:
+        recipe = job[0]
+        name, rate = specs[recipe.freeze], recipe.train.lr
+        bad = (name, rate, recipe.seed) == (arm, 1e-3, 1000)
+        if bad and end == "failed":
+            return attempts.Attempt(error="out of memory: the system refused it")
+        score = 0.5 + 0.3 * (name == "ffn frozen") - 0.1 * abs(math.log10(rate / 1e-2))
+        scores = None if bad else {"accuracy": score, "labels": 100}
+        result = {"status": "diverged" if bad else "done", "val": scores, "test": scores, "floors": {}, "steps": 4}
+        return attempts.Attempt(session.Run(tmp_path / "x", {**result, "best_step": 4}, ran=True))
+
+    monkeypatch.setattr(attempts, "attempt", attempt)
+    result = run_study(make_design(ffn, lr="1e-4:1:5"), out=tmp_path).result
+    bad = [(one["name"], run["rate"], run["status"]) for one in result["arms"] for run in one["tuning"]]
+    assert [run for run in bad if run[2] != "done"] == [(arm, 1e-3, end)]
+    (row,) = result["comparisons"]
+    assert row["verdict"] == verdict
+    if end == "failed":
+        assert row["why"] == f"a tuning run failed, so a rate was left untried: {arm}"
 
 
 def test_halving_tries_as_many_rates_for_every_arm(ffn: Arms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

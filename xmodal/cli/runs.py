@@ -86,6 +86,9 @@ def ablate(
     override: Override = None,
     out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
     workers: Workers = None,
+    together: Annotated[
+        int, typer.Option(min=0, help="Runs at a time that share each pass through a frozen body, in this process.")
+    ] = 0,
     tiny: Tiny = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -97,6 +100,9 @@ def ablate(
     from xmodal.study.finished import finished, question_of
     from xmodal.study.reading import runs_of
 
+    if together and workers:
+        why = "runs share a pass in one process"
+        raise UsageError("--together and --workers contradict each other", why=why, fix="drop one of them")
     asked = Asked(find(recipe), freeze or (), vary or (), arm or (), controls, override or (), tiny)
     judged: dict[str, Any] = {
         "lr": lr,
@@ -114,8 +120,8 @@ def ablate(
         from xmodal.study.study import Interrupted, run_study
 
         design = make_design(make_arms(asked), **judged)
-        workers = suitable(design) if workers is None else workers
-        preview = preview_of(design, out, workers)
+        count = 0 if together else suitable(design) if workers is None else workers
+        preview = preview_of(design, out, count, together)
         if dry_run and as_json:
             return console.write(json.dumps(preview, indent=2))
         console.show_preview(preview, result=dry_run)
@@ -125,7 +131,15 @@ def ablate(
             return console.say("nothing was run")
         try:
             with watched() as (stop, listen):
-                study = run_study(design, out=out, workers=workers, listen=listen, stop=stop, question=question)
+                study = run_study(
+                    design,
+                    out=out,
+                    workers=count,
+                    together=together,
+                    listen=listen,
+                    stop=stop,
+                    question=question,
+                )
         except (Interrupted, KeyboardInterrupt):
             console.say("interrupted; finished runs are kept, and the same command goes on")
             raise typer.Exit(130) from None

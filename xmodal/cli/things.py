@@ -177,6 +177,24 @@ def bench_cache(
     _show_bench(bench.cache(loaded, rounds), as_json)
 
 
+@bench_app.command("learners")
+def bench_learners(
+    recipe: RecipeArgument = "lu2021/bit_xor_random",
+    override: Override = None,
+    count: Annotated[int, typer.Option(help="Learners that take their steps together.", min=2)] = 16,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds; the median counts.", min=3)] = 9,
+    as_json: Json = False,
+) -> None:
+    """Learners that share a pass through one frozen body, against one alone and against the published loop.
+
+    Batches have one sample, as in the published demo, unless the recipe is overridden.
+    """
+    loaded = load(recipe, ["train.batch_size=1", *(override or ())], None, False)
+    from xmodal import bench
+
+    _show_bench(bench.learners(loaded, count, rounds), as_json)
+
+
 @bench_app.command("startup")
 def bench_startup(
     rounds: Annotated[int, typer.Option(help="Rounds; the median counts.", min=3)] = 5, as_json: Json = False

@@ -38,6 +38,7 @@ def _cost(cost: Mapping[str, Any]) -> str:
     if not cost["runs"]:
         return "missing: no run"
     beside = f", {cost['workers']} at a time" if cost["workers"] > 1 else ""
+    beside = f", {cost['together']} at a time in one pass through their body" if cost["together"] else beside
     return (
         f"missing: {cost['runs']} runs{beside}; by a few steps of every arm about {minutes(cost['seconds'])}, without "
         f"more rates, and {cost['disk'] / 1e6:,.0f} MB of checkpoints"

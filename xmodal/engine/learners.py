@@ -14,8 +14,41 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from xmodal.assemble import assemble
+from xmodal.engine.prefix import prefix_of
 from xmodal.heads import score
+from xmodal.recipe import Recipe
 from xmodal.tensors import Batch
+from xmodal.types import Letters, Symbols
+
+_OWN: dict[str, Any] = {"name": True, "seed": True, "tiny": True, "lock": True}
+"""What may differ between learners on one body, beside how they train; only their batches are as large."""
+LEAST = 0.5
+"""Share of a model that must be held once for all; where more is each learner's own, one pass saves nothing."""
+_FROZEN: dict[str, bool] = {}
+"""Whether enough is frozen, by what recipes have in common."""
+_SAME = ("pretrained", "run:")
+"""Starts of inits that give every seed the same body."""
+
+
+def company(recipe: Recipe) -> str:
+    """What recipes that can train together have in common; empty where a recipe trains alone.
+
+    It trains alone if its body draws masks in every step (dropout), differs from seed to seed, or is compiled; if
+    samples differ in length; and if less than half of the model is frozen, or all of it but the head.
+    """
+    sample, body = recipe.task.sample(), recipe.body
+    ragged = isinstance(sample, Letters) or (isinstance(sample, Symbols) and not sample.fixed)
+    inits = [body.init, *(body.parts or {}).values()]
+    if body.dropout or recipe.compile or ragged or not all(init.startswith(_SAME) for init in inits):
+        return ""
+    key = f"{recipe.train.batch_size} {recipe.model_dump_json(exclude=_OWN | {'train': True})}"
+    if key not in _FROZEN:
+        assembled = assemble(recipe, weights=False)
+        counts = assembled.plan.counts()
+        enough = counts["frozen"] >= LEAST * (counts["frozen"] + counts["trainable"])
+        _FROZEN[key] = enough and bool(prefix_of(recipe, assembled).why)
+    return key if _FROZEN[key] else ""
 
 
 class Learners:
@@ -27,13 +60,11 @@ class Learners:
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self._base = models[0]
-        self._own = _own([dict(model.named_parameters()) for model in models])
-        self._own |= _own([dict(model.named_buffers()) for model in models])
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers each learner has for itself; all others are held once."""
-        return sum(those[0].numel() for those in self._own.values())
+        self._own = share(models)
+        own = sum(those[0].numel() for those in self._own.values())
+        whole = sum(each.numel() for each in models[0].parameters() if not each.is_meta)
+        self.shared = 1 - own / whole
+        """The share of a model's numbers that is held once for all."""
 
     def losses(self, batches: Sequence[Batch]) -> Tensor:
         """Each learner's mean loss on its own batch, `[learners]`, in nats; their sum gives each its own gradients.
@@ -56,9 +87,13 @@ class Learners:
         return functional_call(self._base, own, (Batch(samples, targets, mask),))
 
 
-def _own(learners: Sequence[dict[str, Any]]) -> dict[str, list[Tensor]]:
-    """What is not the same in all of them, by name; from now on they share the memory of what is."""
-    first, *others = learners
+def share(models: Sequence[nn.Module]) -> dict[str, list[Tensor]]:
+    """Lets models of one architecture hold once what is frozen and equal in all of them.
+
+    Returns:
+        The others of their parameters and buffers by name, each model's own in their order.
+    """
+    first, *others = [{**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models]
     own = {}
     for name, value in first.items():
         those = [value, *(other[name] for other in others)]

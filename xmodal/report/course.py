@@ -86,7 +86,7 @@ def learning(groups: Sequence[Group], name: str) -> Figure | None:
     )
 
 
-TITLE = 30
+TITLE = 23
 """Most characters of a name above a panel of two in a row."""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
 
-from xmodal.engine import Learners
+from torch import nn
+
+from xmodal.engine import LEAST, Learners, share
 from xmodal.run.loop import Answer, Asked
 
 Made = TypeVar("Made")
@@ -16,40 +18,92 @@ Steps = Generator[Asked, Answer | None, Made]
 
 def alone(steps: Steps[Made]) -> Made:
     """Drives one run to its end. What goes wrong in a step is thrown into the run, which may leave word of it."""
-    answer: Answer | None = None
+    answer: Answer | BaseException | None = None
     while True:
         try:
-            asked = steps.send(answer)
+            asked = _sent(steps, answer)
         except StopIteration as ended:
             return ended.value
-        try:
-            answer = asked.alone()
-        except BaseException as error:
-            steps.throw(error)
+        answer = _alone(asked)
 
 
-def together(runs: Mapping[int, Steps[Made]]) -> Iterator[tuple[int, Made | Exception]]:
-    """Drives runs side by side, one step of each at a time, and yields each as it ends, or what ended it.
+def _sent(steps: Steps[Made], answer: Answer | BaseException | None) -> Asked:
+    return steps.throw(answer) if isinstance(answer, BaseException) else steps.send(answer)
 
-    Their models must be such as `Learners` takes. A run whose step goes wrong for all of them takes it alone.
+
+def together(runs: Mapping[int, Steps[Made]]) -> Iterator[tuple[int, Made]]:
+    """Drives runs side by side, one step of each at a time, and yields each as it ends.
+
+    Their models must be such as `Learners` takes. From a step on that goes wrong for all of them together, where memory
+    is short for one, each takes its steps by itself; what goes wrong then is thrown into the run.
     """
-    answers: dict[int, Answer | None] = dict.fromkeys(runs)
-    learners, met = None, ()
-    while answers:
-        asked: dict[int, Asked] = {}
-        for number, answer in answers.items():
+    group = Group()
+    answers: dict[int, Answer | BaseException | None] = dict.fromkeys(runs)
+    try:
+        while answers:
+            asked: dict[int, Asked] = {}
+            for number, answer in answers.items():
+                try:
+                    asked[number] = _sent(runs[number], answer)
+                except StopIteration as ended:
+                    yield number, ended.value
+                else:
+                    group.meet(asked[number].job.model)
+            answers = dict(zip(asked, group.answer(list(asked.values())), strict=True))
+    finally:
+        for run in runs.values():
+            run.close()  # whatever happened, no run folder stays claimed
+
+
+class Group:
+    """Those who take their steps together, as long as they are the same.
+
+    Attributes:
+        broken: they do not any more, because that failed or saves nothing.
+    """
+
+    def __init__(self) -> None:
+        self._learners: Learners | None = None
+        self._now: list[int] = []
+        self._met: dict[int, nn.Module] = {}
+        self.broken = False
+
+    def meet(self, model: nn.Module) -> None:
+        """Lets a model that is new here hold nothing for itself that is frozen, and held already."""
+        if id(model) not in self._met:
+            if first := next(iter(self._met.values()), None):
+                share([first, model])
+            self._met[id(model)] = model
+
+    def answer(self, asked: Sequence[Asked]) -> Sequence[Answer | BaseException]:
+        """An answer for each, or what went wrong."""
+        if len(asked) > 1 and not self.broken:
             try:
-                asked[number] = runs[number].send(answer)
-            except StopIteration as ended:
-                yield number, ended.value
-            except Exception as error:
-                yield number, error
-        if not asked:
-            return
-        if tuple(asked) != met or learners is None:
-            learners, met = Learners([one.job.model for one in asked.values()]), tuple(asked)
+                return self._together(asked)
+            except Exception:
+                self.broken, self._learners = True, None
+                for one in asked:
+                    for parameter in one.job.trainable.values():
+                        parameter.grad = None
+        return [_alone(one) for one in asked]
+
+    def _together(self, asked: Sequence[Asked]) -> Sequence[Answer | BaseException]:
+        models = [one.job.model for one in asked]
+        if self._learners is None or self._now != [id(model) for model in models]:
+            self._learners, self._now = Learners(models), [id(model) for model in models]
+            self.broken = self._learners.shared < LEAST
+            if self.broken:
+                return self.answer(asked)
         began = perf_counter()
-        losses = learners.losses([one.batch for one in asked.values()])
+        with asked[0].job.arithmetic():
+            losses = self._learners.losses([one.batch for one in asked])
         losses.sum().backward()
         each = (perf_counter() - began) / len(asked)
-        answers = {number: Answer(loss, each) for number, loss in zip(asked, losses.tolist(), strict=True)}
+        return [Answer(loss, each) for loss in losses.tolist()]
+
+
+def _alone(asked: Asked) -> Answer | BaseException:
+    try:
+        return asked.alone()
+    except BaseException as error:
+        return error

@@ -150,10 +150,12 @@ class Asked:
 
     job: Job
     batch: Batch
+    step: int
 
     def alone(self) -> Answer:
         """Puts them there."""
         began = perf_counter()
+        torch.manual_seed(seeds.stream("dropout", self.job.seed, self.step))
         with self.job.arithmetic():
             loss = score.loss(self.job.model(self.batch), self.batch.targets).mean()
         loss.backward()
@@ -237,14 +239,13 @@ class Loop:
 
     def _step(self) -> Moves:
         job, state, began = self.job, self.state, perf_counter()
-        torch.manual_seed(seeds.stream("dropout", job.seed, state.step))
         lr = optimizers.rate(state.step, job.options)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         batch = job.train.batch(self._order.indices(state.step)).to(job.device)
         self.optimizer.zero_grad()
         prepared = perf_counter() - began
-        answer = yield Asked(job, batch)
+        answer = yield Asked(job, batch, state.step)
         assert answer
         began = perf_counter()
         limit = job.options.clip_norm or float("inf")

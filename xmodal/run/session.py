@@ -79,6 +79,7 @@ def training(
     listeners: Iterable[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
     test: bool = True,
+    beside: int = 0,
 ) -> Steps[Run]:
     """A run that asks for the gradients of each step, is sent the answers, and returns itself.
 
@@ -91,6 +92,7 @@ def training(
         stop: asked often; once it says True, the run saves itself and ends as `interrupted`.
         test: False leaves the test split unread, for a run that is to choose something on validation. Asked for later,
             the run that has ended is tested then.
+        beside: other runs that take their steps with this one.
 
     Raises:
         UsageError: the folder holds an unfinished run and neither `resume` nor `force` was given, or another's run.
@@ -126,7 +128,7 @@ def training(
         if going_on:
             # An unfinished run goes on with the bytes and threads that it was started with.
             recipe = recipe.model_copy(update={"lock": going_on})
-        session = _Session(recipe, folder, tuple(listeners), stop, going_on, test=test)
+        session = _Session(recipe, folder, tuple(listeners), stop, going_on, test=test, beside=beside)
         if force:
             folder.clear()  # only now: what the new run needs is here
         try:
@@ -188,7 +190,9 @@ class _Session:
         going_on: Lock | None,
         *,
         test: bool,
+        beside: int,
     ) -> None:
+        self.beside = beside
         self.recipe, self.folder, self.stop, self.test = recipe, folder, stop, test
         self.listeners = (folder.listen, *listeners)
         self.loop: Loop | None = None
@@ -220,7 +224,7 @@ class _Session:
         if resumed:
             loop.restore()
         self.loop = loop
-        surroundings = environment(recipe, self.threads) | {"kept": isinstance(job.model, Tail)}
+        surroundings = environment(recipe, self.threads) | {"kept": isinstance(job.model, Tail), "beside": self.beside}
         folder.write(recipe.model_copy(update={"lock": lock}), surroundings)
         self._describe_body(assembled, trained_digest=None)
         folder.rewind(loop.state.step if resumed else -1)

@@ -20,11 +20,16 @@ import torch
 from xmodal.errors import BusyError, MissingError, UnwrittenError, UsageError
 from xmodal.recipe import Recipe
 from xmodal.run import session
+from xmodal.run.drive import Steps
 from xmodal.run.events import Evaluated, Evaluating, Event, Started, Stepped
 from xmodal.run.session import Run
 
 GLANCE = 0.25
 """Seconds between two steps of a run that are told; all that is no step is told at once."""
+
+
+NO_MEMORY = "out of memory"
+"""How the error of a run begins that had no room."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,33 @@ def attempt(job: Job, out: Path, listen: Callable[[Event], None], stop: Callable
     recipe, test = job
     try:
         return Attempt(session.train(recipe, out=out, resume=True, listeners=[listen], stop=stop, test=test))
-    except BusyError:
-        return Attempt(busy=True)
-    except (UsageError, MissingError, UnwrittenError) as error:
-        return Attempt(fatal=error)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        torch.cuda.empty_cache()
-        return Attempt(error=f"out of memory: {str(error) or 'the system refused it'}")
     except Exception as error:
-        return Attempt(error=f"{type(error).__name__}: {error}")
+        return _ended_by(error)
+
+
+def attempting(
+    job: Job, out: Path, listen: Callable[[Event], None], stop: Callable[[], bool], beside: int
+) -> Steps[Attempt]:
+    """One run, driven from outside, with so many others beside it."""
+    recipe, test = job
+    said: dict[str, Any] = {"out": out, "listeners": [listen], "stop": stop, "test": test, "beside": beside}
+    if stop():
+        return Attempt()  # another has begun in the meantime, and this one has not
+    try:
+        return Attempt((yield from session.training(recipe, resume=True, **said)))
+    except Exception as error:
+        return _ended_by(error)
+
+
+def _ended_by(error: Exception) -> Attempt:
+    if isinstance(error, BusyError):
+        return Attempt(busy=True)
+    if isinstance(error, UsageError | MissingError | UnwrittenError):
+        return Attempt(fatal=error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        return Attempt(error=f"{NO_MEMORY}: {str(error) or 'the system refused it'}")
+    return Attempt(error=f"{type(error).__name__}: {error}")
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -29,7 +30,7 @@ MOST_WORKERS = 8
 """Most processes unless more are asked for."""
 
 
-def preview_of(design: Design, out: Path, workers: int) -> dict[str, Any]:
+def preview_of(design: Design, out: Path, workers: int, together: int = 0) -> dict[str, Any]:
     """`design.preview()`, and in `cost` what is missing of it: runs, seconds and bytes of checkpoints.
 
     A few steps of every arm are timed, and nothing is written. Seconds are at most so many, if no run stops before its
@@ -39,8 +40,10 @@ def preview_of(design: Design, out: Path, workers: int) -> dict[str, Any]:
         design: what is to be run.
         out: folder of all runs, of which those that are finished cost nothing.
         workers: processes that will share the work.
+        together: runs that will share a pass; the seconds are those of one after another.
     """
-    said: dict[str, Any] = {"workers": max(workers, 1), "runs": None, "seconds": None, "disk": None, "unknown": ""}
+    said: dict[str, Any] = {"workers": max(workers, 1), "together": together, "runs": None, "seconds": None}
+    said |= {"disk": None, "unknown": ""}
     try:
         said |= _cost(design, out, max(workers, 1))
     except MissingError as error:
@@ -99,9 +102,10 @@ def _seconds(recipe: Recipe, threads: int) -> tuple[float, float]:
     began = perf_counter()
     torch.set_num_threads(recipe.threads or threads)
     options, task = recipe.train, task_of(recipe)
-    loop = bare_loop(endless(recipe), task, Path())
-    ready = perf_counter() - began
-    step = _each(loop.events(), Stepped, STEPS)
+    with TemporaryDirectory() as folder:  # one that diverges saves itself
+        loop = bare_loop(endless(recipe), task, Path(folder))
+        ready = perf_counter() - began
+        step = _each(loop.events(), Stepped, STEPS)
     val, test = loop.job.val, task.split("test")
     batch = _each(loop.evaluate(val, "val"), Evaluating, BATCHES)
     size, looks = options.eval_batch_size, ceil(options.steps / options.eval_every)

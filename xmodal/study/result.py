@@ -119,7 +119,7 @@ def summary(
                 "total": arm.total,
                 "rate": choices[arm.name].rate,
                 "edge": choices[arm.name].edge,
-                **_mean(list(scores[arm.name].values())),
+                **_mean(list(scores[arm.name].values()), resolution),
                 "curve": [{"rate": rate, "val": score} for rate, score in curves[arm.name].items()],
                 "tuning": [_run(outcome) for outcome in tuning if outcome.trial.arm.name == arm.name],
                 "report": [_run(outcome) for outcome in report if outcome.trial.arm.name == arm.name],
@@ -151,9 +151,9 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     return {**said, "error": outcome.error} if outcome.error else said
 
 
-def _mean(scores: Sequence[float]) -> dict[str, Any]:
+def _mean(scores: Sequence[float], resolution: float) -> dict[str, Any]:
     """Mean and intervals over seeds; Student's ends where shares end."""
-    student = stats.t_interval(scores)
+    student = stats.t_interval(scores, resolution=resolution)
     return {
         "seeds": len(scores),
         "mean": mean(scores) if scores else None,

@@ -29,9 +29,13 @@ Bounds = tuple[float, float]
 Scores = Mapping[int, float]  # by seed
 
 
-def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Bounds | None:
-    """Student's interval of the mean of `values`; None where there are fewer than three."""
-    return Effect.of(values).interval(confidence) if len(values) else None
+def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA, *, resolution: float = 0.0) -> Bounds | None:
+    """Student's interval of the mean of `values`; None where there are fewer than three.
+
+    Equal values do not prove that nothing varies: they deviate at least by rounding to a step of `resolution`.
+    """
+    # `Effect.of` rounds two scores, and here is one.
+    return Effect.of(values, resolution=resolution / sqrt(2)).interval(confidence) if len(values) else None
 
 
 def bootstrap_interval(values: Sequence[float], confidence: float = 1 - ALPHA, *, seed: int = 0) -> Bounds | None:

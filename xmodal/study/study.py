@@ -14,6 +14,7 @@ from xmodal.run.events import Event, Started
 from xmodal.run.result import sealed
 from xmodal.run.whole import write_json
 from xmodal.study.attempts import Attempt, Attempts, Here, Workers
+from xmodal.study.beside import Beside
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
 from xmodal.study.reading import SEAL, STUDIES, STUDY
@@ -48,6 +49,7 @@ def run_study(
     *,
     out: Path = Path("runs"),
     workers: int = 0,
+    together: int = 0,
     listen: Callable[[StudyEvent], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     question: str | None = None,
@@ -61,6 +63,8 @@ def run_study(
         design: what to run.
         out: folder of all runs; finished ones in it are taken as they are, unfinished ones are resumed.
         workers: processes that runs are made in; 0 makes them in this one.
+        together: in this process, runs that take their steps in one pass through a body they share, at most; 0 makes
+            one after another. Numbers agree but for the rounding of matrix products.
         listen: called with all that happens.
         stop: asked often; once it says True, runs that are under way save themselves.
         question: as `question_of` says, by which the study is found again.
@@ -71,7 +75,7 @@ def run_study(
         MissingError: data or weights are not on this machine, or a file of a run cannot be read.
         UnwrittenError: the disk is full.
     """
-    runner = _Runner(design, out, workers, listen, stop)
+    runner = _Runner(design, out, workers, together, listen, stop)
     try:
         rates, choices = runner.tune()
         runner.report(choices)
@@ -93,7 +97,13 @@ class _Runner:
     """The trials of a study, as they are asked for, and their outcomes in that order, whichever ended first."""
 
     def __init__(
-        self, design: Design, out: Path, workers: int, listen: Callable[[StudyEvent], None], stop: Callable[[], bool]
+        self,
+        design: Design,
+        out: Path,
+        workers: int,
+        together: int,
+        listen: Callable[[StudyEvent], None],
+        stop: Callable[[], bool],
     ) -> None:
         self._design, self._out, self._listen, self._stop = design, out, listen, stop
         self._known: dict[tuple[str, float, int, str, float], Outcome] = {}
@@ -103,10 +113,13 @@ class _Runner:
         self._seconds: dict[str, list[float]] = {}
         self._training: set[int] = set()
         self._began: dict[int, float] = {}
-        self._slots = max(workers, 1)
+        self._slots = max(workers, together, 1)
         self._fatal: Exception | None = None
-        here = Here(out, self._stopping, self._moved)
-        self.attempts: Attempts = Workers(workers, out, self._stopping) if workers else here
+        self.attempts: Attempts = Here(out, self._stopping, self._moved)
+        if together > 1:
+            self.attempts = Beside(out, self._stopping, self._moved, together)
+        elif workers:
+            self.attempts = Workers(workers, out, self._stopping)
 
     @property
     def outcomes(self) -> list[Outcome]:

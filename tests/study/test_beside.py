@@ -1,0 +1,127 @@
+"""Runs of a study that take their steps in one pass find what they find one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from xmodal.engine import Learners
+from xmodal.recipe import Recipe
+from xmodal.recipe.library import shipped
+from xmodal.run import session
+from xmodal.run.events import Event
+from xmodal.run.result import read_result
+from xmodal.study.arms import make_arms
+from xmodal.study.attempts import Attempt
+from xmodal.study.beside import Beside, groups
+from xmodal.study.design import Design, make_design
+from xmodal.study.factors import Asked
+from xmodal.study.study import Interrupted, run_study
+
+
+@pytest.fixture
+def design(tiny_bert: Path) -> Design:
+    few = ("train.steps=6", "train.eval_every=2", "threads=1", "body.init=pretrained", f"body.path={tiny_bert}")
+    arms = make_arms(Asked(shipped()["bit_xor_fpt"], freeze=["ffn"], overrides=few, tiny=True))
+    return make_design(arms, lr="1e-3:1e-2:3", seeds="3", margin=0.05)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    sizes: list[int] = []
+    original = Learners.losses
+
+    def spy(self: Learners, batches: Sequence[Any]) -> torch.Tensor:
+        sizes.append(len(batches))
+        return original(self, batches)
+
+    monkeypatch.setattr(Learners, "losses", spy)
+    return sizes
+
+
+def test_the_study_is_the_same(design: Design, tmp_path: Path, passes: list[int]) -> None:
+    plain = run_study(design, out=tmp_path / "plain")
+    assert passes == []
+    joint = run_study(design, out=tmp_path / "joint", together=4)
+    assert joint.result == plain.result
+    assert joint.ran == plain.ran
+    # Three rates of the tuning seed, then three report seeds. Where the feed-forward layers train, each goes alone.
+    assert passes == [3] * 12
+    folder = tmp_path / "joint" / joint.result["arms"][1]["report"][0]["folder"]
+    assert '"beside": 2' in (folder / "environment.json").read_text()
+
+
+def test_a_study_that_is_stopped_goes_on(design: Design, tmp_path: Path) -> None:
+    whole = run_study(design, out=tmp_path / "whole", together=4).result
+    asked = iter([*[False] * 30, *[True] * 10_000])
+    with pytest.raises(Interrupted):
+        run_study(design, out=tmp_path / "broken", together=4, stop=lambda: next(asked))
+    assert run_study(design, out=tmp_path / "broken", together=4).result == whole
+
+
+def test_a_run_that_cannot_start_is_the_end_of_that_one(
+    design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session._Session.run
+
+    def run(self: Any) -> Any:
+        if self.recipe.seed == 1:
+            raise MemoryError("no room")
+        return real(self)
+
+    monkeypatch.setattr(session._Session, "run", run)
+    arms = run_study(design, out=tmp_path, together=4).result["arms"]
+    assert [run["status"] for arm in arms for run in arm["report"]] == ["done", "failed", "done"] * 2
+    assert arms[0]["report"][1]["error"] == "out of memory: no room"
+    assert read_result(tmp_path / arms[0]["report"][0]["folder"])
+
+
+def test_runs_are_grouped_by_what_they_share(design: Design) -> None:
+    trained, frozen = design.arms.arms
+    recipes = [(trial.recipe, True) for trial in design.tuning_trials(design.rates)]
+    numbers = [n for n, (recipe, _) in enumerate(recipes) if recipe.freeze == frozen.recipe.freeze]
+    alone = [[n] for n in range(len(recipes)) if n not in numbers]  # what trains there is most of the model
+    assert sorted(groups(recipes, 8)) == sorted([*alone, numbers])
+    assert sorted(groups(recipes, 2)) == sorted([*alone, numbers[:2], numbers[2:]])
+    dropped = [(_with_dropout(recipe), test) for recipe, test in recipes]
+    assert groups(dropped, 8) == [[number] for number in range(len(recipes))]
+    assert trained.recipe.freeze != frozen.recipe.freeze
+
+
+def _with_dropout(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"body": recipe.body.model_copy(update={"dropout": 0.1})})
+
+
+def test_a_run_without_room_beside_others_is_made_alone(
+    design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session._Session.run
+
+    def run(self: Any) -> Any:
+        if self.beside and self.recipe.seed == 1:
+            raise MemoryError("no room")
+        return real(self)
+
+    monkeypatch.setattr(session._Session, "run", run)
+    arms = run_study(design, out=tmp_path, together=4).result["arms"]
+    assert {run["status"] for arm in arms for run in arm["report"]} == {"done"}
+
+
+def test_where_too_little_or_all_but_the_head_is_frozen_runs_are_made_alone(design: Design) -> None:
+    recipe = design.arms.control.recipe
+    for spec, alone in (("body - ln - pos", False), ("none", True), ("body + input", True)):
+        jobs = [(recipe.model_copy(update={"freeze": spec, "seed": seed}), True) for seed in range(3)]
+        assert groups(jobs, 8) == ([[0], [1], [2]] if alone else [[0, 1, 2]])
+
+
+def test_nothing_begins_once_a_study_is_stopped(design: Design, tmp_path: Path) -> None:
+    events: list[Event] = []
+    beside = Beside(tmp_path, lambda: bool(events), lambda _, event: events.append(event), 8)
+    jobs = [(trial.recipe.model_copy(update={"freeze": "body"}), True) for trial in design.tuning_trials(design.rates)]
+    made = dict(beside.follow(jobs[:3]))
+    assert [attempt.run is None for attempt in made.values() if isinstance(attempt, Attempt)] == [False, True, True]
+    assert len(list(tmp_path.glob("*/*/recipe.lock.yaml"))) == 1
