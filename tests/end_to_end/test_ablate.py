@@ -49,7 +49,7 @@ def test_a_study_prints_tables_and_a_verdict(ablate: Ablate) -> None:
     words = ("--freeze", "ffn", "--freeze", "attn", "--arm", "norms: body - ln", "--lr", "1e-3")
     code, out, err = ablate(*words)
     assert code == 0, err
-    for said in ("less ffn trained, attn trained", "ffn x attn", "verdict", "floors: majority", "over seeds"):
+    for said in ("less ffn trained, attn trained", "ffn × attn", "verdict", "floors: majority", "over seeds"):
         assert said in out
     assert max(map(len, out.split("95 %: Student's")[0].splitlines())) <= 80
     assert "\x1b" not in out
