@@ -32,6 +32,16 @@ def shown(board: Board, width: int = 80) -> str:
     return captured.get()
 
 
+def test_many_runs_at_a_time_leave_room_for_how_many_are_left(trials: list[Trial]) -> None:
+    board = Board()
+    board.follow(Planned(0, 0, 12, ("ffn trained", "ffn frozen")))
+    for trial in trials[:12]:
+        board.follow(Moved(0, trial, None))
+    *_, more, count = shown(board).splitlines()
+    assert (more.strip(), count.strip()) == (f"and {len(trials[:12]) - 8} more", "0 of 12 runs")
+    assert shown(board).count("reads weights and data") == 8
+
+
 def test_the_board_follows_a_study(trials: list[Trial]) -> None:
     board = Board()
     board.follow(Planned(0, 0, 12, ("ffn trained", "ffn frozen")))

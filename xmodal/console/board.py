@@ -18,6 +18,9 @@ from xmodal.study.design import Trial
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
 from xmodal.study.result import Outcome
 
+MOST_NOW = 8
+"""Most runs that are named while they are made, so that what stands below them is seen."""
+
 
 class StudyView:
     """Listens to a study: on a terminal arms by seeds, with what runs now; elsewhere a line for each run that ended."""
@@ -99,7 +102,8 @@ class Board:
             said = "" if best is None else f"{hundred(means[best])} at {best:g}"
             table.add_row(arm, f"{len(rates)}", said, " ".join(self._reported.get(arm, {}).values()))
         now = [f"{arm}, lr {rate:g}, seed {seed}: {doing}" for (arm, rate, seed), doing in self._now.items()]
-        return Group(table, Text("\n".join([*now, f"{self._count}{self._left}"])))
+        more = [f"and {len(now) - MOST_NOW} more"] if len(now) > MOST_NOW else []
+        return Group(table, Text("\n".join([*now[:MOST_NOW], *more, f"{self._count}{self._left}"])))
 
 
 def _key(trial: Trial) -> tuple[str, float, int]:
