@@ -108,10 +108,10 @@ def test_appended_padding_changes_nothing_and_the_future_is_unseen_where_it_must
     alone = body(Tokens(short, torch.ones(3, 7, dtype=torch.bool)))
     padded = body(Tokens(torch.cat([short, values(4)], dim=1), right_padded(7, 7, 7)))
     size = float(alone.abs().max())
-    assert float((alone - padded[:, :7]).abs().max()) <= 1e-6 * size
+    assert float((alone - padded[:, :7]).abs().max()) <= 1e-5 * size
     longer = body(Tokens(torch.cat([short, values(4)], dim=1), torch.ones(3, 11, dtype=torch.bool)))
     changed = float((alone - longer[:, :7]).abs().max())
-    assert (changed <= 1e-6 * size) == kind.startswith("llama")
+    assert (changed <= 1e-5 * size) == kind.startswith("llama")
 
 
 def test_every_random_tensor_has_the_published_deviation(kind: str, folders: dict[str, Path]) -> None:
