@@ -189,7 +189,8 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     from xmodal.run.session import environment
 
     recipe = _endless(recipe)
-    lone, several = (recipe.model_copy(update={"body": _with_dropout(recipe.body, rate)}) for rate in (0.1, 0.0))
+    bodies = (recipe.body.model_copy(update={"dropout": rate}) for rate in (0.1, 0.0))
+    lone, several = (recipe.model_copy(update={"body": body}) for body in bodies)
     acts = [_step_of(several, count), _step_of(several, 1), _published(lone)]
     together, alone, published = _alternate(acts, rounds, 1)
     own = [taken / count for taken in together]
@@ -212,10 +213,6 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
 
 
-def _with_dropout(body: Any, rate: float) -> Any:
-    return body.model_copy(update={"dropout": rate})
-
-
 def _step_of(recipe: Any, count: int) -> Callable[[], None]:
     """A step of that many learners of a recipe, all with its seed."""
     from xmodal.errors import UsageError
@@ -225,24 +222,18 @@ def _step_of(recipe: Any, count: int) -> Callable[[], None]:
     from xmodal.run.session import task_of
 
     task, group = task_of(recipe), Group()
-
-    def on(moves: Any, answer: Any) -> Asked:
-        while not isinstance(what := moves.send(answer), Asked):
-            answer = None
-        group.meet(what.job.model)
-        return what
-
     loops: list[Any] = []
     asked: list[Asked] = []
     for _ in range(count):  # each meets the others before the next takes memory for itself
-        loops.append(bare_loop(recipe, task, Path()).moves())
-        asked.append(on(loops[-1], None))
+        loops.append(bare_loop(recipe, task, Path()).asking(lambda _: None))
+        asked.append(next(loops[-1]))
+        group.meet(asked[-1].job.model)
 
     def step() -> None:
-        asked[:] = [on(moves, answer) for moves, answer in zip(loops, group.answer(asked), strict=True)]
+        asked[:] = [loop.send(answer) for loop, answer in zip(loops, group.answer(asked), strict=True)]
         if group.broken:
-            why = "more than half of it trains, or samples differ in length"
-            raise UsageError(f"learners of {recipe.name} share no pass", where="xmodal bench learners", why=why)
+            what = f"learners of {recipe.name} share no pass"
+            raise UsageError(what, where="xmodal bench learners", why=group.broken)
 
     return step
 

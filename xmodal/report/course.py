@@ -14,6 +14,8 @@ from xmodal.report.trace import Trace
 
 MOST_PANELS, MOST_ROWS = 12, 30
 """More are in the table alone: nobody compares them by eye."""
+TITLE = 23
+"""Most characters of a name above a panel of two in a row."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,6 @@ def learning(groups: Sequence[Group], name: str) -> Figure | None:
         ),
         canvas,
     )
-
-
-TITLE = 23
-"""Most characters of a name above a panel of two in a row."""
 
 
 def _panel(axes: Any, group: Group, others: Sequence[Group], *, named: bool) -> None:

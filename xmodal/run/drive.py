@@ -59,14 +59,14 @@ class Group:
     """Those who take their steps together, as long as they are the same.
 
     Attributes:
-        broken: they do not any more, because that failed or saves nothing.
+        broken: why they do not any more; empty while they do.
     """
 
     def __init__(self) -> None:
         self._learners: Learners | None = None
         self._now: list[int] = []
         self._met: dict[int, nn.Module] = {}
-        self.broken = False
+        self.broken = ""
 
     def meet(self, model: nn.Module) -> None:
         """Lets a model that is new here hold nothing for itself that is frozen, and held already."""
@@ -80,8 +80,8 @@ class Group:
         if len(asked) > 1 and not self.broken:
             try:
                 return self._together(asked)
-            except Exception:
-                self.broken, self._learners = True, None
+            except Exception as error:  # whatever a model does that was not made for a stack; alone it may do well
+                self.broken, self._learners = f"{type(error).__name__}: {error}", None
                 for one in asked:
                     for parameter in one.job.trainable.values():
                         parameter.grad = None
@@ -91,8 +91,8 @@ class Group:
         models = [one.job.model for one in asked]
         if self._learners is None or self._now != [id(model) for model in models]:
             self._learners, self._now = Learners(models), [id(model) for model in models]
-            self.broken = self._learners.shared < LEAST
-            if self.broken:
+            if self._learners.shared < LEAST:
+                self.broken = f"they have only {self._learners.shared:.0%} of their numbers in common"
                 return self.answer(asked)
         began = perf_counter()
         with asked[0].job.arithmetic():

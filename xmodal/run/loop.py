@@ -214,6 +214,20 @@ class Loop:
                 answer = None
                 yield what
 
+    def asking(self, tell: Callable[[Event], None]) -> Generator[Asked, Answer | None, None]:
+        """`moves`, with every step's gradients asked for; events go to `tell`."""
+        moves, answer = self.moves(), None
+        while True:
+            try:
+                what = moves.send(answer)
+            except StopIteration:
+                return
+            if isinstance(what, Asked):
+                answer = yield what
+            else:
+                answer = None
+                tell(what)
+
     def moves(self) -> Moves:
         """Trains until the end, divergence or a signal, looking at validation as it goes."""
         options, state = self.job.options, self.state

@@ -25,7 +25,7 @@ from xmodal.run.bare import job_of, resolve
 from xmodal.run.drive import Steps, alone
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
-from xmodal.run.loop import Asked, Loop
+from xmodal.run.loop import Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, course_of, sealed, versions
 from xmodal.run.whole import write_json
@@ -244,7 +244,7 @@ class _Session:
                 self.warnings,
             )
         )
-        yield from self._steps(loop)
+        yield from loop.asking(self._tell)
         seal.check(assembled.plan, buffers)
         parameters = {**parameters, "reached": reached(loop.optimizer, assembled.plan.trainable())}
         tested, due = None, bool(self.test and loop.state.best)
@@ -270,19 +270,6 @@ class _Session:
         write_json(folder.path / RESULT, result)
         self._tell(Ended(loop.state.step, result))
         return Run(folder.path, result, ran=True)
-
-    def _steps(self, loop: Loop) -> Steps[None]:
-        moves, answer = loop.moves(), None
-        while True:
-            try:
-                what = moves.send(answer)
-            except StopIteration:
-                return
-            if isinstance(what, Asked):
-                answer = yield what
-            else:
-                answer = None
-                self._tell(what)
 
     def _floors(self) -> dict[str, float]:
         """Of the task, computed once in this process for the same data: runs of a study share them."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.engine import company
-from xmodal.run.drive import Steps, alone, together
+from xmodal.run.drive import Steps, together
 from xmodal.run.events import Event
-from xmodal.study.attempts import NO_MEMORY, Attempt, Happening, Job, attempting
+from xmodal.study.attempts import NO_MEMORY, Attempt, Happening, Job, attempt, attempting
 
 
 @dataclass
@@ -35,13 +35,18 @@ class Beside:
                 else:
                     yield number, made
             for number in again:
-                yield number, alone(self._run(number, jobs[number], 0))
+                if self.stop():
+                    return
+                yield number, attempt(jobs[number], self.out, self._listener(number), self.stop)
 
     def close(self) -> None:
         """As `Attempts`: nothing runs any more."""
 
     def _run(self, number: int, job: Job, beside: int) -> Steps[Attempt]:
-        return attempting(job, self.out, lambda event: self.listen(number, event), self.stop, beside)
+        return attempting(job, self.out, self._listener(number), self.stop, beside)
+
+    def _listener(self, number: int) -> Callable[[Event], None]:
+        return lambda event: self.listen(number, event)
 
 
 def groups(jobs: Sequence[Job], most: int) -> list[list[int]]:
