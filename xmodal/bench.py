@@ -19,6 +19,7 @@ FEEDS: dict[str, tuple[str, ...]] = {
 }
 """What `data` measures unless told: shipped recipes, laid on MiniLM, whose speed does not depend on its weights."""
 _READS, _KEPT_STEPS = 10, 200
+_ANOTHER = "override what stands in the way with -o, or take another recipe"
 
 
 def step(recipe: Any, rounds: int, steps: int = 10) -> dict[str, Any]:
@@ -142,8 +143,8 @@ def cache(recipe: Any, rounds: int) -> dict[str, Any]:
 
     recipe = _endless(recipe)
     if why := prefix_of(recipe, assemble(recipe, weights=False)).why:
-        fix = "override what stands in the way with -o, or take another recipe"
-        raise UsageError(f"{recipe.name} keeps nothing between steps", where="xmodal bench cache", why=why, fix=fix)
+        what = f"{recipe.name} keeps nothing between steps"
+        raise UsageError(what, where="xmodal bench cache", why=why, fix=_ANOTHER)
     task = task_of(recipe)
     with tempfile.TemporaryDirectory() as folder:
         kept = bare_loop(recipe, task, Path(folder))
@@ -233,7 +234,7 @@ def _step_of(recipe: Any, count: int) -> Callable[[], None]:
         asked[:] = [loop.send(answer) for loop, answer in zip(loops, group.answer(asked), strict=True)]
         if group.broken:
             what = f"learners of {recipe.name} share no pass"
-            raise UsageError(what, where="xmodal bench learners", why=group.broken)
+            raise UsageError(what, where="xmodal bench learners", why=group.broken, fix=_ANOTHER)
 
     return step
 
