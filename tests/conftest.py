@@ -12,6 +12,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.pop("COLUMNS", None)  # rich reads it once, when a console is made
+os.environ["XMODAL_PRECISION"] = "float32"  # what `auto` is: measured, it would differ between machines
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it, once, when it is imported
 
 # Every module on the path of a batch, but families, which do not import torch until they build, and options, which

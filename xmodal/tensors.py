@@ -32,13 +32,16 @@ class Batch:
     subsets: Mapping[str, Bool[Tensor, "batch *positions"]] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
-        return Batch(
-            self.samples.to(device),
-            self.targets.to(device),
-            None if self.mask is None else self.mask.to(device),
-            {name: subset.to(device) for name, subset in self.subsets.items()},
-        )
+        """The same batch on `device`; a GPU copies it while the CPU goes on."""
+
+        def there(tensor: Tensor) -> Tensor:
+            if device.type == "cuda" and not tensor.is_cuda:
+                return tensor.pin_memory().to(device, non_blocking=True)
+            return tensor.to(device)
+
+        mask = None if self.mask is None else there(self.mask)
+        subsets = {name: there(subset) for name, subset in self.subsets.items()}
+        return Batch(there(self.samples), there(self.targets), mask, subsets)
 
 
 @dataclass(frozen=True)

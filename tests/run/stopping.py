@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from xmodal.assemble import Assembled
-from xmodal.run import session
+from xmodal.run import bare
 from xmodal.run.events import Event, Stepped
 
 
@@ -30,13 +30,13 @@ class StopAt:
 def spy_on_assembly(patch: pytest.MonkeyPatch) -> list[Assembled]:
     """A list that fills with what runs assemble from now on."""
     held: list[Assembled] = []
-    original = session.assemble
+    original = bare.assemble
 
     def spy(*args: Any, **kwargs: Any) -> Assembled:
         held.append(original(*args, **kwargs))
         return held[-1]
 
-    patch.setattr(session, "assemble", spy)
+    patch.setattr(bare, "assemble", spy)
     return held
 
 

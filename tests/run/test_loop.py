@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmodal.recipe import TrainOptions
-from xmodal.run.loop import Order
 from xmodal.run.optimizer import build_optimizer, rate, reached, restore_state, state_tensors
+from xmodal.run.order import Order
 
 
 @given(samples=st.integers(1, 40), batch=st.integers(1, 50), seed=st.integers(0, 9))

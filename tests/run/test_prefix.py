@@ -20,7 +20,7 @@ from xmodal.engine.prefix import Tail
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.library import shipped
 from xmodal.run import bare, session
-from xmodal.run.loop import Order
+from xmodal.run.order import Order
 from xmodal.run.result import comparable
 from xmodal.run.session import Run, train
 from xmodal.tensors import Batch, Tokens

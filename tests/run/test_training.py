@@ -15,7 +15,7 @@ from xmodal import seeds
 from xmodal.assemble import Assembled, assemble
 from xmodal.errors import XmodalError
 from xmodal.recipe import Recipe, TrainOptions
-from xmodal.run import loop, session
+from xmodal.run import bare, loop
 from xmodal.run.evaluate import Scores
 from xmodal.run.events import Event, Stepped
 from xmodal.run.optimizer import build_optimizer
@@ -94,7 +94,7 @@ def test_a_buffer_that_moves_fails_the_run(small: Small, out: Path, monkeypatch:
         if isinstance(event, Stepped) and event.step == 6:
             table[0] = 2
 
-    monkeypatch.setattr(session, "assemble", with_a_table)
+    monkeypatch.setattr(bare, "assemble", with_a_table)
     with pytest.raises(XmodalError, match=r"body\.table"):
         train(small(), out=out, listeners=[meddle])
 

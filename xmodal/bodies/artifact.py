@@ -19,6 +19,7 @@ from xmodal.bodies import BODIES, weights
 from xmodal.bodies.anatomy import Anatomy
 from xmodal.bodies.description import BODY_FILE, RUN, read_description, run_folder
 from xmodal.bodies.options import BodyOptions
+from xmodal.bodies.rounding import round_frozen
 from xmodal.components import find, load
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.types import BODY_ROLES, Site
@@ -54,7 +55,6 @@ def run_body(options: BodyOptions) -> weights.Values:
             fix="set body.name, its sizes, body.layers and body.path as in the run",
         )
     base = weights.build_body(start, description["seed"])
-    tensors: dict[Site, Tensor] = {site: parameter.data for site, parameter in base.body.claims() if site.used}
     try:
         trained = load_file(folder / TRAINED)
     except FileNotFoundError:
@@ -62,6 +62,10 @@ def run_body(options: BodyOptions) -> weights.Values:
         raise MissingError(f"no {folder / TRAINED}", why=why, fix=AGAIN) from None
     except (SafetensorError, OSError) as error:
         raise DamagedError("not a safetensors file", where=str(folder / TRAINED), why=str(error), fix=AGAIN) from None
+    if description.get("dtype") == "bfloat16":
+        kept = {parameter for site, parameter in base.body.claims() if str(site) in trained}
+        round_frozen(base.body, kept.__contains__)
+    tensors: dict[Site, Tensor] = {site: parameter.data.float() for site, parameter in base.body.claims() if site.used}
     by_name = {str(site): site for site in tensors}
     for name, tensor in trained.items():
         if name in by_name:

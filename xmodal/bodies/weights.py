@@ -200,9 +200,9 @@ def fill(body: Body, tensors: dict[Site, Tensor], device: torch.device | str) ->
 
 
 def digest(tensors: Mapping[Site, Tensor]) -> str:
-    """SHA-256 over the names and bytes of all tensors, in the order of their names."""
+    """SHA-256 over the names and values of all tensors, as float32, in the order of their names."""
     state = hashlib.sha256()
     for site, tensor in sorted(tensors.items(), key=lambda item: str(item[0])):
         state.update(str(site).encode())
-        state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        state.update(tensor.detach().cpu().float().contiguous().view(torch.uint8).numpy().data)
     return state.hexdigest()

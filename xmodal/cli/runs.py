@@ -25,6 +25,9 @@ from xmodal.cli.words import (
 )
 from xmodal.errors import UsageError
 
+CODES = {"done": 0, "diverged": 4, "interrupted": 130}
+"""Exit code of a run that ended so."""
+
 
 @app.command()
 def train(
@@ -40,21 +43,29 @@ def train(
     """Run a recipe once, with live progress; leaves a run folder and prints the result."""
     loaded = load(recipe, override, seed, tiny)
     from xmodal import console
-    from xmodal.run import session
+    from xmodal.run import launched, session
     from xmodal.run.signals import Signals
 
     stop, view = Signals(), console.RunView()
+    how: dict[str, Any] = {"resume": resume, "force": force, "listeners": [stop.follow, view], "stop": stop}
     try:
-        run = session.train(loaded, out=out, resume=resume, force=force, listeners=[stop.follow, view], stop=stop)
+        if launched.asked_for():
+            with launched.joined(loaded, out) as (own, place):
+                how["listeners"] = how["listeners"][: 1 if own.rank else None]
+                run = session.train(loaded, out=place, ranks=own, **how)
+        else:
+            run = session.train(loaded, out=out, **how)
     finally:
         view.close()
+    if launched.beside_the_first():
+        raise typer.Exit(CODES[run.result["status"]])
     if not run.ran:
         console.say(f"nothing to do: {run.folder} holds this run, ended; --force runs it again")
     if as_json:
         console.write(json.dumps(run.result, indent=2))
     elif run.result["status"] != "interrupted":
         console.show_results([run.result])
-    raise typer.Exit({"done": 0, "diverged": 4, "interrupted": 130}[run.result["status"]])
+    raise typer.Exit(CODES[run.result["status"]])
 
 
 @app.command()
@@ -179,23 +190,23 @@ def explain(
 
     if loaded:
         from xmodal.assemble import assemble
-        from xmodal.engine import prefix_of
+        from xmodal.run.bare import engine_of
 
         assembled, title = assemble(loaded, weights=False), f"{loaded.name}: {loaded.body.name}"
-        plan, prefix = assembled.plan, prefix_of(loaded, assembled)
+        plan, engine = assembled.plan, engine_of(loaded, assembled)
     else:
         from xmodal import freeze as specs
         from xmodal.bodies import body_options, skeleton
 
         assert body is not None
-        prefix = None
+        engine = None
         spec = "body - ln - pos" if freeze is None else freeze
         plan, title = specs.parse(spec).on(skeleton(body_options(body)), name=body), body
-    said = plan.to_dict() | ({"prefix": prefix.to_dict()} if prefix else {})
+    said = plan.to_dict() | (engine.to_dict() if engine else {})
     if as_json:
         console.write(json.dumps(said, indent=2))
         return
-    console.show_plan(said, title, str(prefix or ""))
+    console.show_plan(said, title, str(engine or ""))
 
 
 @app.command()

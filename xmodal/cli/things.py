@@ -133,14 +133,33 @@ def get_data(name: str, source: Source = None, force: Again = False) -> None:
 def bench_step(
     recipe: RecipeArgument = "quickstart",
     override: Override = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Measure this precision of ours. Repeatable; default: the recipe's.")
+    ] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Also peak memory, against full fine-tuning.")] = False,
     rounds: Annotated[int, typer.Option(help="Alternating rounds; the median counts.", min=3)] = 15,
     as_json: Json = False,
 ) -> None:
-    """A training step of ours against a plain loop around the same transformers module."""
+    """A training step of ours against the published loop, and against a careful one around the same module."""
     loaded = load(recipe, override, None, False)
+    for name in precision or ():
+        load(recipe, [*(override or ()), f"precision={name}"], None, False)
     from xmodal import bench
 
-    _show_bench(bench.step(loaded, rounds), as_json)
+    _show_bench(bench.step(loaded, rounds, precisions=precision or (), memory=memory), as_json)
+
+
+@bench_app.command("length")
+def bench_length(
+    tokens: Annotated[list[int] | None, typer.Argument(help="Numbers of tokens, powers of two.")] = None,
+    override: Override = None,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds; the median counts.", min=3)] = 5,
+    as_json: Json = False,
+) -> None:
+    """What a sample costs as it grows, in seconds and memory, against the count of operations."""
+    from xmodal import bench
+
+    _show_bench(bench.length(tokens or (128, 1024), rounds, override or ()), as_json)
 
 
 @bench_app.command("data")

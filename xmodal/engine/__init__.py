@@ -1,7 +1,20 @@
-"""Makes a frozen body cheap: what it says of a sample never changes, so it need not be said twice."""
+"""Makes a frozen body cheap: what never changes is not computed twice, not held twice, and held in few bits."""
 
 from xmodal.engine.kept import Kept
 from xmodal.engine.learners import LEAST, Learners, company, share
 from xmodal.engine.prefix import Prefix, Tail, prefix_of, reader
+from xmodal.engine.surgery import Surgery, operate
 
-__all__ = ["LEAST", "Kept", "Learners", "Prefix", "Tail", "company", "prefix_of", "reader", "share"]
+__all__ = [
+    "LEAST",
+    "Kept",
+    "Learners",
+    "Prefix",
+    "Surgery",
+    "Tail",
+    "company",
+    "operate",
+    "prefix_of",
+    "reader",
+    "share",
+]

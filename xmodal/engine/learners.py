@@ -35,12 +35,14 @@ def company(recipe: Recipe) -> str:
     """What recipes that can train together have in common; empty where a recipe trains alone.
 
     It trains alone if its body draws masks in every step (dropout), differs from seed to seed, or is compiled; if
-    samples differ in length; and if less than half of the model is frozen, or all of it but the head.
+    batches are computed in parts, or blocks again; if samples differ in length; and if less than half of the model is
+    frozen, or all of it but the head.
     """
     sample, body = recipe.task.sample(), recipe.body
     ragged = isinstance(sample, Letters) or (isinstance(sample, Symbols) and not sample.fixed)
     inits = [body.init, *(body.parts or {}).values()]
-    if body.dropout or recipe.compile or ragged or not all(init.startswith(_SAME) for init in inits):
+    odd = recipe.compile or recipe.gradient_checkpointing or recipe.train.accumulate
+    if body.dropout or odd or ragged or not all(init.startswith(_SAME) for init in inits):
         return ""
     key = f"{recipe.train.batch_size} {recipe.model_dump_json(exclude=_OWN | {'train': True})}"
     if key not in _FROZEN:

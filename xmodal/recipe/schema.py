@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator
+from pydantic import Field, PrivateAttr, SerializeAsAny, field_validator, model_validator
 
 from xmodal.bodies import BODIES
 from xmodal.components import Entry, Options, load, lookup
@@ -47,12 +47,29 @@ class TrainOptions(Options):
     embeddings are left out."""
     clip_norm: float | None = Field(default=1.0, gt=0, json_schema_extra={"synonyms": ["grad_clip", "clip"]})
     """Largest norm of the gradient over all trainable parameters; null does not clip."""
+    accumulate: int | None = Field(default=None, ge=2, json_schema_extra={"synonyms": ["gradient_accumulation_steps"]})
+    """Parts of a batch that are computed one after another and make one step; less memory, the same step but for
+    rounding and dropout. null takes a batch at once."""
+    group_by_length: bool | None = None
+    """Whether samples of similar length share a batch, where a task's samples differ in length; less padding, and
+    another order than without. null is the same as false."""
     eval_every: int = Field(default=50, ge=1)
     """Steps between looks at the validation split; a checkpoint is written at each."""
     eval_batch_size: int = Field(default=64, ge=1, le=65_536)
     """Samples in an evaluation batch. It changes speed and memory, not scores."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many looks without a better validation accuracy; null never does."""
+
+    @field_validator("group_by_length")
+    @classmethod
+    def _as_ever(cls, said: bool | None) -> bool | None:
+        return said or None  # what changes nothing is not said, so that it changes no digest
+
+    @model_validator(mode="after")
+    def _parts_have_samples(self) -> TrainOptions:
+        if (self.accumulate or 1) > self.batch_size:
+            raise ValueError(f"accumulate: {self.accumulate} parts of a batch of {self.batch_size} would be empty")
+        return self
 
 
 class Lock(Options):
@@ -89,13 +106,18 @@ class Recipe(Options):
     """How a label is read."""
     train: TrainOptions
     """How it is trained."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward pass. `auto` is float32 on a CPU and bfloat16 autocast on a GPU that has it. Trainable
-    parameters are float32 always."""
+    precision: Literal["auto", "float32", "float32-fused", "bfloat16", "bf16-frozen"] = "auto"
+    """Arithmetic. `float32` is the model as its library computes it; `float32-fused` computes its activations in one
+    step, equal but for rounding; `bf16-frozen` also holds frozen matrices in bfloat16 and multiplies in it, within the
+    body; `bfloat16` is torch's autocast for all of it. Trainable parameters, norms and what blocks add up are float32
+    always. `auto` is `bf16-frozen` where that is measured to be faster, once for each machine, and else `float32`."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     """`auto` is the first GPU if there is one, else the CPU."""
     compile: bool = False
-    """Whether the model goes through torch.compile."""
+    """Whether the model goes through torch.compile; on a GPU with CUDA graphs."""
+    gradient_checkpointing: bool | None = None
+    """Whether blocks are computed again in the backward pass, in place of keeping what they said: less memory, the same
+    numbers, a third more time. null is the same as false."""
     cache: bool | None = None
     """Whether what the head reads of a sample is computed once and kept. null does so wherever neither the input layer
     nor the body trains, and true is the same; false never does."""
@@ -126,6 +148,11 @@ class Recipe(Options):
     @classmethod
     def _never(cls, said: bool | None) -> bool | None:
         return False if said is False else None  # true is what null does
+
+    @field_validator("gradient_checkpointing")
+    @classmethod
+    def _as_ever(cls, said: bool | None) -> bool | None:
+        return said or None  # what changes nothing is not said, so that it changes no digest
 
     @field_validator("legacy")
     @classmethod

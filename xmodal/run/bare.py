@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from xmodal.assemble import Assembled, Model, assemble
-from xmodal.engine import Kept, Tail, prefix_of, reader
+from xmodal.engine import Kept, Prefix, Surgery, Tail, operate, prefix_of, reader
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
-from xmodal.run.loop import Job, Loop, Order
+from xmodal.run.loop import Job, Loop
+from xmodal.run.order import Order
+from xmodal.run.precision import automatic
+from xmodal.tasks.splits import lengths_of
 from xmodal.types import Split, Task
 
 
@@ -26,7 +29,61 @@ def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
         task: the recipe's.
         folder: where checkpoints would go, once it comes to a look or to its end.
     """
-    return Loop(job_of(recipe, assemble(recipe, device=recipe.device), task, folder))
+    return Loop(job_of(recipe, ready(recipe), task, folder))
+
+
+def ready(recipe: Recipe) -> Assembled:
+    """The recipe's model as it trains: on its device, frozen as it says, and made cheap as it says.
+
+    Args:
+        recipe: with `device` and `precision` resolved.
+
+    Raises:
+        As `assemble`.
+    """
+    assembled = assemble(recipe, device=recipe.device)
+    operate(recipe, assembled)
+    return assembled
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What is done so that the frozen part of a model costs less, and why.
+
+    Attributes:
+        precision: as resolved for this machine.
+        why: why it is this one, where the recipe leaves it to the machine.
+        surgery: what is changed in the model.
+        prefix: what is computed once for each sample.
+        compiled: whether the model goes through torch.compile.
+    """
+
+    precision: str
+    why: str
+    surgery: Surgery
+    prefix: Prefix
+    compiled: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `xmodal explain --json` has it."""
+        said = {"precision": self.precision, "why": self.why, "surgery": self.surgery.words, "compile": self.compiled}
+        return {"engine": said, "prefix": self.prefix.to_dict()}
+
+    def __str__(self) -> str:
+        chosen = f"precision {self.precision}" + (f": {self.why}" if self.why else "")
+        return "\n".join([chosen, *self.surgery.words, *(["compiled"] if self.compiled else []), str(self.prefix)])
+
+
+def engine_of(recipe: Recipe, assembled: Assembled) -> Engine:
+    """What is done for this recipe on this machine.
+
+    Args:
+        recipe: as it was read.
+        assembled: its model, without values.
+    """
+    resolved = resolve(recipe)
+    why = automatic(resolved.device).why if recipe.precision == "auto" else ""
+    return Engine(resolved.precision, why, operate(resolved, assembled), prefix_of(recipe, assembled), recipe.compile)
 
 
 def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Job:
@@ -34,17 +91,30 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
 
     Args:
         recipe: with `device` and `precision` resolved.
-        assembled: the recipe's model, on its device.
+        assembled: the recipe's model, ready.
         task: the recipe's.
         folder: where checkpoints go.
+
+    Raises:
+        UsageError: batches are to be of similar lengths, and samples do not differ in length.
     """
     if recipe.compile:
-        assembled.model.compile()
+        # CUDA graphs, so that a GPU is given a step at once and not operation by operation.
+        assembled.model.compile(mode="reduce-overhead" if recipe.device.startswith("cuda") else None)
+    train = task.split("train")
+    lengths = lengths_of(train) if recipe.train.group_by_length else None
+    if recipe.train.group_by_length and lengths is None:
+        raise UsageError(
+            "samples cannot be grouped by length",
+            where="train.group_by_length",
+            why=f"the samples of {task.name} are as long as each other, or drawn when they are asked for",
+            fix="drop it",
+        )
     job = Job(
         model=assembled.model,
         trainable=assembled.plan.trainable(),
         options=recipe.train,
-        train=task.split("train"),
+        train=train,
         val=task.split("val"),
         seed=recipe.seed,
         device=torch.device(recipe.device),
@@ -53,6 +123,7 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
         identity={},
         stop=lambda: False,
         sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
+        lengths=lengths,
     )
     return job if prefix_of(recipe, assembled).why else _shortened(job, assembled.model)
 
@@ -64,7 +135,7 @@ def _shortened(job: Job, model: Model) -> Job:
         options, order = job.options, torch.arange(len(split))
         size, met = options.eval_batch_size, len(split) if split is job.val else 0
         if split is job.train:
-            order, size = Order(len(split), options.batch_size, job.seed).first(), options.batch_size
+            order, size = Order(len(split), options.batch_size, job.seed, job.lengths).first(), options.batch_size
             met = min(len(split), options.steps * size)
         return Kept(split, reader(model, job.device, job.arithmetic), order, size, met)
 
@@ -89,9 +160,7 @@ def resolve(recipe: Recipe) -> Recipe:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there[device.partition(":")[0]]:
         raise UsageError(f"no device '{device}' on this machine", where="device", fix="set device: auto or cpu")
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    precision = automatic(device).precision if recipe.precision == "auto" else recipe.precision
     return recipe.model_copy(update={"device": device, "precision": precision})
 
 

@@ -99,7 +99,7 @@ class Group:
             losses = self._learners.losses([one.batch for one in asked])
         losses.sum().backward()
         each = (perf_counter() - began) / len(asked)
-        return [Answer(loss, each) for loss in losses.tolist()]
+        return [Answer(loss, each) for loss in losses.detach()]
 
 
 def _alone(asked: Asked) -> Answer | BaseException:

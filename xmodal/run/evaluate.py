@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from statistics import NormalDist
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xmodal.heads import score
 from xmodal.run.events import Evaluating
+from xmodal.run.ranks import Ranks
 from xmodal.types import Split
 
 
@@ -74,26 +74,41 @@ def evaluate(
     batch_size: int,
     device: torch.device,
     arithmetic: Callable[[], AbstractContextManager[Any]],
+    ranks: Ranks | None = None,
 ) -> Iterator[Evaluating | Scores]:
-    """Yields progress after each batch and the scores at the end, without dropout; leaves training mode on."""
-    right, counted, loss, total = Counter[str](), Counter[str](), 0.0, len(split)
+    """Yields progress after each batch and the scores at the end, without dropout; leaves training mode on.
+
+    What a device computes is fetched from it once, at the end. Of several processes each takes every so-manieth batch.
+    """
+    ranks, total, losses = ranks or Ranks(), len(split), list[Tensor]()
+    subsets = ("", *split.batch(torch.arange(1)).subsets) if ranks.count > 1 else ("",)
+    # A process without a batch must know of what it has none.
+    right: dict[str, list[Tensor]] = {subset: [] for subset in subsets}
+    counted: dict[str, list[Tensor]] = {subset: [] for subset in subsets}
     model.eval()
     try:
-        for start in range(0, total, batch_size):
+        for start in range(ranks.rank * batch_size, total, ranks.count * batch_size):
             indices = torch.arange(start, min(start + batch_size, total))
             batch = split.batch(indices).to(device)
             with torch.inference_mode(), arithmetic():
                 logits = model(batch)
                 correct = score.correct(logits, batch.targets)
-                loss += float(score.loss(logits, batch.targets).double().sum())
-            right[""] += int(correct.sum())
-            counted[""] += correct.numel()
-            for subset, mask in batch.subsets.items():
-                right[subset] += int((correct & mask).sum())
-                counted[subset] += int(mask.sum())
-            yield Evaluating(step, name, start + len(indices), total)
+                losses.append(score.loss(logits, batch.targets).double().sum())
+                for subset, mask in {"": torch.ones_like(correct), **batch.subsets}.items():
+                    right.setdefault(subset, []).append((correct & mask).sum())
+                    counted.setdefault(subset, []).append(mask.sum())
+            yield Evaluating(step, name, min(start + ranks.count * batch_size, total), total)
     finally:
         model.train()
-    accuracy = right[""] / counted[""]
-    subsets = {subset: right[subset] / max(counted[subset], 1) for subset in counted if subset}
-    yield Scores(accuracy, wilson(accuracy, total), loss / counted[""], total, counted[""], subsets)
+    sums = [_sum(each, device) for each in (losses, *right.values(), *counted.values())]
+    loss, *counts = (each.item() for each in ranks.sum(sums))
+    rights, counts = counts[: len(right)], counts[len(right) :]
+    shares = {name: hit / max(of, 1) for name, hit, of in zip(right, rights, counts, strict=True)}
+    labels, accuracy = int(counts[0]), shares.pop("")
+    yield Scores(accuracy, wilson(accuracy, total), loss / labels, total, labels, shares)
+
+
+def _sum(numbers: list[Tensor], device: torch.device) -> Tensor:
+    """In double precision, one after the other."""
+    start = torch.zeros((), dtype=torch.float64, device=device)
+    return sum((each.double() for each in numbers), start)

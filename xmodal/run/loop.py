@@ -10,7 +10,7 @@ never stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -29,6 +29,8 @@ from xmodal.run import optimizer as optimizers
 from xmodal.run.checkpoint import damaged, lay_over, load_tensors, save_tensors
 from xmodal.run.evaluate import Scores, evaluate
 from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
+from xmodal.run.order import Order
+from xmodal.run.ranks import Ranks
 from xmodal.tasks.splits import batches_of
 from xmodal.tensors import Batch
 from xmodal.types import Split
@@ -66,34 +68,6 @@ class State:
         return next((look for look in self.looks if look["step"] == self.best_step), None)
 
 
-class Order:
-    """Which samples step s takes: epochs, each shuffled by a stream of its own, cut into batches end to end."""
-
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
-        self._samples, self._batch_size, self._seed = samples, batch_size, seed
-        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.long)
-
-    def indices(self, step: int) -> Tensor:
-        """Indices of the batch of step `step`, counted from 0; always a whole batch."""
-        start, left, parts = step * self._batch_size, self._batch_size, []
-        while left:
-            epoch, offset = divmod(start, self._samples)
-            part = self._shuffled(epoch)[offset : offset + left]
-            parts.append(part)
-            start, left = start + len(part), left - len(part)
-        return torch.cat(parts)
-
-    def first(self) -> Tensor:
-        """All samples, in the order in which they are first taken."""
-        return self._shuffled(0)
-
-    def _shuffled(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
-            random = seeds.torch_generator("order", self._seed, epoch)
-            self._epoch, self._permutation = epoch, torch.randperm(self._samples, generator=random)
-        return self._permutation
-
-
 @dataclass
 class Job:
     """All that the loop needs.
@@ -113,6 +87,8 @@ class Job:
         guard: called before anything is saved; it raises when what is frozen has moved.
         view: a split of the task as `model` takes it; `train` and `val` are so already.
         sampled: batches that an evaluation takes at random in place of the whole split, or None.
+        ranks: the processes that train it.
+        lengths: of the samples of `train`, where batches are to be of similar lengths, or None.
     """
 
     model: nn.Module
@@ -129,6 +105,8 @@ class Job:
     guard: Callable[[], None] = lambda: None
     view: Callable[[Split], Split] = lambda split: split
     sampled: int | None = None
+    ranks: Ranks = field(default_factory=Ranks)
+    lengths: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -136,30 +114,51 @@ class Answer:
     """What a loop is told of a step whose gradients it asked for.
 
     Attributes:
-        loss: mean over the batch, in nats.
+        loss: mean over the batch, in nats, where it was computed; nobody has waited for it.
         seconds: that they took.
     """
 
-    loss: float
+    loss: Tensor
     seconds: float
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A loop waits for the gradients of `job.trainable` on this batch."""
+    """A loop waits for the gradients of `job.trainable` on a batch.
+
+    Attributes:
+        job: its job.
+        parts: the batch, or as many parts of it as are computed one after another.
+        step: its number.
+    """
 
     job: Job
-    batch: Batch
+    parts: Sequence[Batch]
     step: int
+
+    @property
+    def batch(self) -> Batch:
+        """The batch of a loop that takes it in one part."""
+        (batch,) = self.parts
+        return batch
 
     def alone(self) -> Answer:
         """Puts them there."""
-        began = perf_counter()
-        torch.manual_seed(seeds.stream("dropout", self.job.seed, self.step))
-        with self.job.arithmetic():
-            loss = score.loss(self.job.model(self.batch), self.batch.targets).mean()
-        loss.backward()
-        return Answer(loss.item(), perf_counter() - began)
+        job, began, losses = self.job, perf_counter(), []
+        torch.manual_seed(job.ranks.stream("dropout", job.seed, self.step))
+        for part in self.parts:
+            share = len(part.targets) / job.options.batch_size
+            with job.arithmetic():
+                loss = score.loss(job.model(part), part.targets).mean() * share
+            loss.backward()
+            losses.append(loss.detach())
+        loss = torch.stack(losses).sum()
+        if job.ranks.count > 1:
+            gradients = [parameter.grad for parameter in job.trainable.values() if parameter.grad is not None]
+            *sums, loss = job.ranks.sum([*gradients, loss], job.stop())
+            for gradient, whole in zip(gradients, sums, strict=True):
+                gradient.copy_(whole)
+        return Answer(loss, perf_counter() - began)
 
 
 Moves = Generator[Event | Asked, Answer | None, None]
@@ -173,7 +172,9 @@ class Loop:
         self.job, self.state = job, State()
         self.optimizer = optimizers.build_optimizer(job.trainable, job.options)
         self._began = perf_counter()
-        self._order = Order(len(job.train), job.options.batch_size, job.seed)
+        self._order = Order(len(job.train), job.options.batch_size, job.seed, job.lengths)
+        self._stop = job.ranks.answer(job.stop)
+        self._taken: _Taken | None = None
 
     def restore(self) -> None:
         """Goes back to the last checkpoint."""
@@ -234,15 +235,22 @@ class Loop:
         self.job.model.train()
         while not state.stopped:
             due = state.step and (state.step % options.eval_every == 0 or state.step == options.steps)
+            if due or self._stop():
+                yield from self._settle()
+                if state.stopped:
+                    break
             if due and (not state.looks or state.looks[-1]["step"] != state.step):
                 yield from self._look()
             elif state.step == options.steps:
                 state.stopped = "steps"
             elif options.patience and state.stale >= options.patience:
                 state.stopped = "patience"
-            elif not self.job.stop():
+            elif not self._stop():
                 yield from self._step()
-            if self.job.stop() and not state.stopped:
+            if self._stop() and not state.stopped:
+                yield from self._settle()
+                if state.stopped:
+                    break
                 self._save()
                 yield Saved(state.step)
                 yield Stopped(state.step, "interrupted")
@@ -256,27 +264,44 @@ class Loop:
         lr = optimizers.rate(state.step, job.options)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        batch = job.train.batch(self._order.indices(state.step)).to(job.device)
+        parts = job.ranks.mine(self._order.indices(state.step)).tensor_split(job.options.accumulate or 1)
+        batches = [job.train.batch(part).to(job.device) for part in parts]
         self.optimizer.zero_grad()
         prepared = perf_counter() - began
-        answer = yield Asked(job, batch, state.step)
+        answer = yield Asked(job, batches, state.step)
         assert answer
+        yield from self._settle()
+        if state.stopped:
+            return
         began = perf_counter()
         limit = job.options.clip_norm or float("inf")
-        norm = float(nn.utils.clip_grad_norm_(job.trainable.values(), limit))
-        if not (isfinite(answer.loss) and isfinite(norm)):
-            state.stopped = "diverged"
-            return
+        norm = nn.utils.clip_grad_norm_(job.trainable.values(), limit)
+        self._taken = _Taken(state.step + 1, answer.loss, norm, lr)
+        if job.device.type != "cuda":
+            yield from self._settle()
+            if state.stopped:
+                return
         self.optimizer.step()
-        state.step, state.last_loss = state.step + 1, answer.loss
+        state.step += 1
         state.train_seconds += prepared + answer.seconds + perf_counter() - began
-        yield Stepped(state.step, answer.loss, norm, lr)
+
+    def _settle(self) -> Iterator[Event]:
+        """Tells of the last step. On a GPU that is when the next is under way, so that nobody waits."""
+        taken, self._taken = self._taken, None
+        if not taken:
+            return
+        loss, norm = taken.values()
+        if isfinite(loss) and isfinite(norm):
+            self.state.last_loss = loss
+            yield Stepped(taken.step, loss, norm, taken.lr)
+        else:
+            self.state.step, self.state.stopped = taken.step - 1, "diverged"
 
     def _look(self) -> Iterator[Event]:
         job, state = self.job, self.state
         for report in self.evaluate(job.val, "val"):
             if isinstance(report, Evaluating):
-                if job.stop():
+                if self._stop():
                     return
                 yield report
                 continue
@@ -310,6 +335,7 @@ class Loop:
             batch_size=job.options.eval_batch_size,
             device=job.device,
             arithmetic=job.arithmetic,
+            ranks=job.ranks,
         )
 
     def _settle_best(self) -> None:
@@ -342,3 +368,21 @@ class Loop:
         if state != {"step": self.state.best_step}:
             raise damaged(file, f"it is of {state}, and the best step was {self.state.best_step}")
         return tensors
+
+
+class _Taken:
+    """Loss and gradient norm of a step, on their way from the device where they were computed."""
+
+    def __init__(self, step: int, loss: Tensor, norm: Tensor, lr: float) -> None:
+        self.step, self.lr = step, lr
+        self._values, self._there = torch.stack([loss, norm]), None
+        if self._values.is_cuda:
+            self._values = self._values.to("cpu", non_blocking=True)
+            self._there = torch.cuda.Event()
+            self._there.record()
+
+    def values(self) -> list[float]:
+        """Both, once they are there."""
+        if self._there:
+            self._there.synchronize()
+        return self._values.tolist()

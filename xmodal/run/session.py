@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from xmodal.assemble import Assembled, assemble
+from xmodal.assemble import Assembled
 from xmodal.bodies.description import BODY_FILE
 from xmodal.bodies.weights import digest
 from xmodal.engine import Tail
@@ -21,12 +21,13 @@ from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
-from xmodal.run.bare import job_of, resolve
+from xmodal.run.bare import job_of, ready, resolve
 from xmodal.run.drive import Steps, alone
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Loop
 from xmodal.run.optimizer import reached
+from xmodal.run.ranks import Ranks
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, course_of, sealed, versions
 from xmodal.run.whole import write_json
 from xmodal.tasks import build_task
@@ -62,12 +63,14 @@ def train(
     listeners: Iterable[Listener] = (),
     stop: Callable[[], bool] = lambda: False,
     test: bool = True,
+    ranks: Ranks | None = None,
 ) -> Run:
     """Trains a recipe with its seed, or returns the result that is already there.
 
     Args and errors are those of `training`, which this drives by itself.
     """
-    return alone(training(recipe, out=out, resume=resume, force=force, listeners=listeners, stop=stop, test=test))
+    how: dict[str, Any] = {"resume": resume, "force": force, "listeners": listeners, "stop": stop, "test": test}
+    return alone(training(recipe, out=out, ranks=ranks, **how))
 
 
 def training(
@@ -80,6 +83,7 @@ def training(
     stop: Callable[[], bool] = lambda: False,
     test: bool = True,
     beside: int = 0,
+    ranks: Ranks | None = None,
 ) -> Steps[Run]:
     """A run that asks for the gradients of each step, is sent the answers, and returns itself.
 
@@ -93,6 +97,7 @@ def training(
         test: False leaves the test split unread, for a run that is to choose something on validation. Asked for later,
             the run that has ended is tested then.
         beside: other runs that take their steps with this one.
+        ranks: the processes that train it, where they are several.
 
     Raises:
         UsageError: the folder holds an unfinished run and neither `resume` nor `force` was given, or another's run.
@@ -128,7 +133,7 @@ def training(
         if going_on:
             # An unfinished run goes on with the bytes and threads that it was started with.
             recipe = recipe.model_copy(update={"lock": going_on})
-        session = _Session(recipe, folder, tuple(listeners), stop, going_on, test=test, beside=beside)
+        session = _Session(recipe, folder, tuple(listeners), stop, going_on, test=test, beside=beside, ranks=ranks)
         if force:
             folder.clear()  # only now: what the new run needs is here
         try:
@@ -191,15 +196,16 @@ class _Session:
         *,
         test: bool,
         beside: int,
+        ranks: Ranks | None,
     ) -> None:
-        self.beside = beside
+        self.beside, self.ranks = beside, ranks or Ranks()
         self.recipe, self.folder, self.stop, self.test = recipe, folder, stop, test
         self.listeners = (folder.listen, *listeners)
         self.loop: Loop | None = None
         self.threads = recipe.threads or (recipe.lock.threads if recipe.lock else torch.get_num_threads())
         torch.set_num_threads(self.threads)
         self.task = task_of(recipe)
-        self.assembled = assemble(recipe, device=recipe.device)
+        self.assembled = ready(recipe)
         self.digests = {"body": self.assembled.source["digest"]}
         self.digests |= _digests_of(self.task)
         if going_on:
@@ -218,13 +224,18 @@ class _Session:
             identity={"recipe": folder.digest, "seed": recipe.seed, **self.digests, "frozen": seal.digest},
             stop=self.stop,
             guard=lambda: seal.check(assembled.plan, buffers),
+            ranks=self.ranks,
         )
         loop = Loop(job)
         resumed = folder.can_resume()
         if resumed:
             loop.restore()
         self.loop = loop
-        surroundings = environment(recipe, self.threads) | {"kept": isinstance(job.model, Tail), "beside": self.beside}
+        surroundings = environment(recipe, self.threads) | {
+            "kept": isinstance(job.model, Tail),
+            "beside": self.beside,
+            "processes": self.ranks.count,
+        }
         folder.write(recipe.model_copy(update={"lock": lock}), surroundings)
         self._describe_body(assembled, trained_digest=None)
         folder.rewind(loop.state.step if resumed else -1)
@@ -310,7 +321,7 @@ class _Session:
             "options": options.model_dump(mode="json"),
             "seed": self.recipe.seed,
             "trained_digest": trained_digest,
-            "dtype": "float32",
+            "dtype": "bfloat16" if self.recipe.precision == "bf16-frozen" else "float32",
             "eps": options.anatomy().eps,
             "dropout": options.dropout,
             "width": assembled.model.body.width,

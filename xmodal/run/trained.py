@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.assemble import Model, assemble
+from xmodal.assemble import Model
 from xmodal.errors import MissingError, XmodalError
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, other_bytes
+from xmodal.run.bare import ready
 from xmodal.run.checkpoint import damaged, lay_over, load_tensors
 from xmodal.run.loop import BEST
 from xmodal.run.result import FINISHED, RESULT, read_result, recipe_of
@@ -23,7 +24,7 @@ class Trained:
 
 
 def load_trained(folder: Path) -> Trained:
-    """The model of the run in `folder` at its best step, in float32.
+    """The model of the run in `folder` at its best step.
 
     Raises:
         MissingError: the run has not ended, was never looked at on validation, or the body's weights are not here.
@@ -34,8 +35,11 @@ def load_trained(folder: Path) -> Trained:
     result = read_result(folder)
     if not result or result["status"] not in FINISHED or not result["val"]:
         raise MissingError("no trained model", where=str(folder / RESULT), why="the run has not ended with a best step")
-    recipe = recipe_of(folder, result).model_copy(update={"device": "cpu", "precision": "float32"})
-    assembled = assemble(recipe)
+    recipe = recipe_of(folder, result)
+    # Autocast belongs to the device that it ran on; rounded matrices and fused activations belong to the model.
+    precision = "float32" if recipe.precision == "bfloat16" else recipe.precision
+    recipe = recipe.model_copy(update={"device": "cpu", "precision": precision})
+    assembled = ready(recipe)
     body = {"body": assembled.source["digest"]}
     if recipe.lock and (why := other_bytes(recipe.lock, {**recipe.lock.digests, **body})):
         raise XmodalError(

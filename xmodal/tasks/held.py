@@ -65,6 +65,10 @@ class Ragged:
         samples = torch.from_numpy(codes)
         return Batch(samples.long() if self._symbols else samples, self._labels[indices], torch.from_numpy(mask))
 
+    def lengths(self) -> Tensor:
+        """Of each sample."""
+        return torch.tensor([len(sample) for sample in self._samples])
+
     def digest(self) -> str:
         """Of the bytes of samples and labels, and of where each sample ends."""
         state = hashlib.sha256(np.array([len(sample) for sample in self._samples], dtype="<i8").tobytes())

@@ -13,6 +13,12 @@ from xmodal.tensors import Batch
 from xmodal.types import Split
 
 
+def lengths_of(split: Split) -> Tensor | None:
+    """The length of each sample of a split, or None where all are as long, or it does not say."""
+    said = getattr(split, "lengths", None)
+    return said() if said else None
+
+
 class Part:
     """Some samples of a split, by their indices there."""
 
@@ -25,6 +31,11 @@ class Part:
     def batch(self, indices: Tensor) -> Batch:
         """As `Split.batch`."""
         return self._whole.batch(self._chosen[indices])
+
+    def lengths(self) -> Tensor | None:
+        """Of each sample, where they differ."""
+        lengths = lengths_of(self._whole)
+        return None if lengths is None else lengths[self._chosen]
 
     def digest(self) -> str:
         """As `Split.digest`."""

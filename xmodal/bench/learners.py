@@ -1,0 +1,69 @@
+"""Learners on one body against one alone, and against the published loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xmodal.bench.timing import ANOTHER, alternate, endless, peak, published, row
+
+
+def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
+    """Seconds of a step of one of `count` learners on one body, of a learner by itself, and of the published loop.
+
+    The published loop has dropout 0.1, as it comes; ours have none. Memory is the most that a process of its own held
+    in three steps.
+
+    Raises:
+        MissingError: data or weights are not on this machine.
+    """
+    import torch
+
+    from xmodal.run.session import environment
+
+    recipe = endless(recipe)
+    bodies = (recipe.body.model_copy(update={"dropout": rate}) for rate in (0.1, 0.0))
+    lone, several = (recipe.model_copy(update={"body": body}) for body in bodies)
+    acts = [step_of(several, count), step_of(several, 1), published(lone)]
+    together, alone, theirs = alternate(acts, rounds, 1)
+    own = [taken / count for taken in together]
+    peaks = [peak(step_of, torch.get_num_threads(), several, size) for size in (1, count)]
+    loop, itself = "the published loop", "itself"
+    rows = [
+        row(f"a learner of {count} together", own, "s", loop),
+        row("a learner alone", alone, "s", loop),
+        row(loop, theirs, "s", itself),
+        row("ratio", [b / a for a, b in zip(own, theirs, strict=True)], "x", loop),
+        row("ratio", [b / a for a, b in zip(own, alone, strict=True)], "x", "a learner alone"),
+        row("peak memory alone", peaks[:1], "MB", itself),
+        row(f"peak memory, {count} together", peaks[1:], "MB", "peak memory alone"),
+        row("ratio of peaks", [peaks[1] / peaks[0]], "x", "peak memory alone"),
+    ]
+    title = f"{recipe.name} on {recipe.body.name}, batch {recipe.train.batch_size}, {rounds} rounds"
+    return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
+
+
+def step_of(recipe: Any, count: int) -> Callable[[], None]:
+    """A step of that many learners of a recipe, all with its seed."""
+    from xmodal.errors import UsageError
+    from xmodal.run.bare import bare_loop
+    from xmodal.run.drive import Group
+    from xmodal.run.loop import Asked
+    from xmodal.run.session import task_of
+
+    task, group = task_of(recipe), Group()
+    loops: list[Any] = []
+    asked: list[Asked] = []
+    for _ in range(count):  # each meets the others before the next takes memory for itself
+        loops.append(bare_loop(recipe, task, Path()).asking(lambda _: None))
+        asked.append(next(loops[-1]))
+        group.meet(asked[-1].job.model)
+
+    def step() -> None:
+        asked[:] = [loop.send(answer) for loop, answer in zip(loops, group.answer(asked), strict=True)]
+        if group.broken:
+            what = f"learners of {recipe.name} share no pass"
+            raise UsageError(what, where="xmodal bench learners", why=group.broken, fix=ANOTHER)
+
+    return step

@@ -1,0 +1,43 @@
+"""Frozen matrices in bfloat16: half the memory, and faster where the machine multiplies such numbers faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DTYPES = ("float32", "bfloat16")
+"""How the matrices that were frozen are held, as `body.json` says."""
+
+
+def round_frozen(body: nn.Module, trains: Callable[[nn.Parameter], bool]) -> list[Tensor]:
+    """Rounds every matrix that the body multiplies by, with its bias, if neither trains; in place.
+
+    Args:
+        body: of any architecture that is made of torch's linear layers, or of GPT-2's transposed ones.
+        trains: whether a parameter does.
+
+    Returns:
+        The matrices.
+    """
+    rounded = []
+    for linear in _linears(body):
+        own = list(linear.parameters(recurse=False))
+        if not any(trains(each) for each in own):
+            for each in own:
+                each.data = each.data.to(torch.bfloat16)
+            rounded.append(linear.weight)
+    return rounded
+
+
+def matrices(body: nn.Module) -> list[Tensor]:
+    """All matrices that the body multiplies tokens by."""
+    return [linear.weight for linear in _linears(body)]
+
+
+def _linears(body: nn.Module) -> Iterator[Any]:
+    for module in body.modules():
+        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
+            yield module

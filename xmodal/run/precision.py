@@ -1,0 +1,97 @@
+"""What `precision: auto` is on this machine: measured once, and kept beside the weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cache
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from xmodal import sources
+from xmodal.errors import UnwrittenError, UsageError
+from xmodal.run.whole import write_json
+
+WORTH = 1.2
+"""How much faster products in bfloat16 must be than in float32 for rounded matrices to be worth it."""
+ROWS, WIDTH, INNER, ROUNDS = 480, 768, 3072, 7
+"""The product that is measured: four samples of bit-memory through GPT-2's feed-forward layer."""
+VARIABLE = "XMODAL_PRECISION"
+"""Says what `auto` is, for machines that must agree."""
+CHOICES = ("float32", "float32-fused", "bfloat16", "bf16-frozen")
+FILE = "machine.json"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` is, and why.
+
+    Attributes:
+        precision: what it stands for.
+        why: in words.
+    """
+
+    precision: str
+    why: str
+
+
+@cache
+def automatic(device: str) -> Choice:
+    """What `auto` is on `device`, a word of torch's such as `cpu` or `cuda:0`.
+
+    Raises:
+        UsageError: the environment variable says something else than a precision.
+    """
+    if said := os.environ.get(VARIABLE):
+        if said not in CHOICES:
+            fix = f"one of {', '.join(CHOICES)}, or unset it"
+            raise UsageError(f"there is no precision '{said}'", where=f"{VARIABLE} in the environment", fix=fix)
+        return Choice(said, f"{VARIABLE} says so")
+    machine = _machine(device)
+    known = _read()
+    if machine not in known:
+        known[machine] = asdict(_measured(device))
+        _keep(known)
+    return Choice(**known[machine])
+
+
+def _machine(device: str) -> str:
+    kind = torch.device(device).type
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"{kind} {name}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def _measured(device: str) -> Choice:
+    """Alternating, medians; some tenths of a second on two cores."""
+    random = torch.Generator().manual_seed(0)
+    left, right = torch.randn(ROWS, WIDTH, generator=random), torch.randn(WIDTH, INNER, generator=random)
+    pairs = [(left.to(device, dtype), right.to(device, dtype)) for dtype in (torch.float32, torch.bfloat16)]
+    times: list[list[float]] = [[], []]
+    for _ in range(ROUNDS):
+        for (a, b), taken in zip(pairs, times, strict=True):
+            began = perf_counter()
+            float((a @ b)[0, 0])  # waits for an accelerator
+            taken.append(perf_counter() - began)
+    ratio = median(times[0]) / median(times[1])
+    why = f"a matrix product in bfloat16 takes {1 / ratio:.2g} times what one in float32 does on this machine"
+    return Choice("bf16-frozen" if ratio >= WORTH else "float32", why)
+
+
+def _read() -> dict[str, dict[str, str]]:
+    try:
+        known = json.loads((sources.home() / FILE).read_text(encoding="utf-8"))
+        return {
+            machine: asdict(Choice(**choice)) for machine, choice in known.items() if choice["precision"] in CHOICES
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}  # it is measured again
+
+
+def _keep(known: dict[str, dict[str, str]]) -> None:
+    try:
+        write_json(sources.home() / FILE, known)
+    except UnwrittenError:
+        return  # it is measured again
