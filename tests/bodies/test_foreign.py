@@ -102,7 +102,7 @@ def test_what_has_claims_is_asked_for_them() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = nn.Linear(2, 2)
+            self.layer: Any = nn.Linear(2, 2)
 
         def claims(self) -> Iterator[tuple[xmodal.Site, nn.Parameter]]:
             yield xmodal.Site("ffn", 0), self.layer.weight

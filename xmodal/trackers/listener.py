@@ -102,7 +102,7 @@ class Listening:
         run = Tracked(event.name, name, folder, config, event.step, tokens.get(self.name, ""))
         try:
             with _aside():
-                self._tracker = self.kind(run)
+                tracker: Tracker = self.kind(run)
         except Exception as error:  # whatever a stranger's library does
             raise XmodalError(
                 f"{self.name} cannot begin",
@@ -110,7 +110,8 @@ class Listening:
                 why=f"{type(error).__name__}: {error}",
                 fix=f"put that right, or run without {self.name}",
             ) from error
-        write_json(folder / TOKENS, {**_read(folder / TOKENS), self.name: self._tracker.token})
+        self._tracker = tracker
+        write_json(folder / TOKENS, {**_read(folder / TOKENS), self.name: tracker.token})
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
         if self._tracker:

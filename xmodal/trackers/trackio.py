@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 from uuid import uuid4
 
-import trackio
-
 from xmodal.trackers.listener import Tracked
+
+trackio: Any = import_module("trackio")
 
 
 class Trackio:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 from uuid import uuid4
 
-import wandb
-
 from xmodal.trackers.listener import Tracked
+
+wandb: Any = import_module("wandb")
 
 
 class Wandb:
