@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodal import freeze
 from xmodal.console import RunView, in_notebook
-from xmodal.errors import UsageError
+from xmodal.errors import UnwrittenError, UsageError
 from xmodal.recipe import Recipe
 from xmodal.run import session
 from xmodal.run.delta import read_delta
@@ -154,5 +154,9 @@ def export(run: str | Path, file: str | Path, *, force: bool = False) -> Path:
     if file.exists() and not force:
         raise UsageError("the file is there already", where=str(file), fix="name another, or --force replaces it")
     delta = read_delta(run)
-    delta.save(file)
+    try:
+        delta.save(file)
+    except UnwrittenError as error:
+        error.fix = "free some space, or name a file in a folder that can be written"
+        raise
     return file

@@ -173,6 +173,10 @@ def test_a_file_that_is_there_is_kept(run: xmodal.Run, delta: Path, tmp_path: Pa
         xmodal.export(run.folder, delta)
     with pytest.raises(xmodal.UsageError, match="a delta is a safetensors file"):
         xmodal.export(run.folder, tmp_path / "delta.bin")
+    with pytest.raises(xmodal.XmodalError, match=r"cannot write x\.safetensors") as caught:
+        xmodal.export(run.folder, delta / "x.safetensors")
+    assert caught.value.exit_code == 1
+    assert "--out" not in caught.value.fix
 
 
 def own(folder: Path, layers: int = 2) -> Any:
