@@ -122,9 +122,13 @@ def test_what_has_claims_is_asked_for_them() -> None:
         (lambda: nn.Linear(2, 2), "no family claims a Linear"),
         (lambda: hf.MistralModel(hf.MistralConfig(**SIZES, num_key_value_heads=2)), "no family claims a MistralModel"),
         (lambda: timm.create_model("deit_tiny_distilled_patch16_224"), "no family claims a VisionTransformerDistilled"),
+        (
+            lambda: timm.create_model("vit_small_patch16_18x2_224", depth=1),
+            "nothing claims blocks.0.attns.0.norm.weight",
+        ),
         (lambda: 3, "a plan is made on a model, and this is int"),
     ],
-    ids=["t5", "llama", "gpt2", "linear", "mistral", "deit", "number"],
+    ids=["t5", "llama", "gpt2", "linear", "mistral", "deit", "parallel", "number"],
 )
 def test_a_model_that_is_not_known_whole_is_refused(model: Any, said: str) -> None:
     with pytest.raises(xmodal.UsageError) as caught:

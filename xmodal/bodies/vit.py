@@ -249,7 +249,7 @@ def layout(model: Any) -> tuple[tuple[str, ...], tuple[str, ...], bool, list[str
     stem = tuple(name for name in _STEM if name in names)
     block = tuple(name for name in _BLOCK if f"blocks.0.{name}" in names)
     claimed = {*stem, *(f"blocks.{layer}.{name}" for layer in range(len(model.blocks)) for name in block)}
-    packed = type(model.blocks[0].mlp).__name__ == "GluMlp"
+    packed = type(getattr(model.blocks[0], "mlp", None)).__name__ == "GluMlp"
     return stem, block, packed, [name for name in names if name not in claimed]
 
 
