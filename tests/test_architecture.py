@@ -21,8 +21,8 @@ RECIPE = PACKAGE.parent / "recipes" / "quickstart.yaml"
 
 ORDER = (
     "types", "tensors", "errors", "seeds", "components", "sources", "tasks", "tokenizers", "bodies", "freeze", "heads",
-    "recipe", "assemble", "engine", "run", "study", "report", "papers", ("bench", "inventory", "console"), "cli",
-    "pytest_plugin", "__main__",
+    "recipe", "assemble", "engine", "run", "trackers", "study", "report", "papers", ("bench", "inventory", "console"),
+    "api", "cli", "pytest_plugin", "__main__",
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in ((names,) if isinstance(names, str) else names)}
 REFERENCE = re.compile(r"xmodal\.[\w.]+:\w+")
@@ -213,6 +213,7 @@ COMMANDS = [
     ["--help"],
     ["--version"],
     ["train", "--help"],
+    ["export", "--help"],
     ["ablate", "--help"],
     ["report", "--help"],
     ["check", str(RECIPE)],
@@ -235,7 +236,7 @@ def loaded(code: str, *arguments: str) -> list[str]:
 
 
 def test_importing_loads_no_torch() -> None:
-    assert loaded("import xmodal; xmodal.Recipe; xmodal.load_recipe; xmodal.XmodalError; xmodal.Spec") == []
+    assert loaded("import xmodal; xmodal.Recipe; xmodal.load; xmodal.XmodalError; xmodal.Spec") == []
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)

@@ -140,7 +140,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run: the quickstart in its tiny form, which needs no weights."""
     from xmodal.run.session import train
 
-    recipe = xmodal.load_recipe(shipped()["quickstart"], tiny=True)
+    recipe = xmodal.load("quickstart", tiny=True)
     return train(recipe, out=tmp_path_factory.mktemp("runs")).folder
 
 

@@ -9,11 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xmodal.api import export, plan, train
     from xmodal.assemble import Model
     from xmodal.errors import MissingError, RecipeError, SpecError, UsageError, XmodalError
     from xmodal.freeze import Plan, Seal, Spec
-    from xmodal.recipe import Recipe, load_recipe
-    from xmodal.run.session import Run, train
+    from xmodal.recipe import Recipe
+    from xmodal.recipe.library import load
+    from xmodal.run.delta import load_delta
+    from xmodal.run.result import Result
+    from xmodal.run.session import Run
+    from xmodal.run.trained import load_model
     from xmodal.tensors import Batch, Tokens
     from xmodal.types import Site
 
@@ -24,6 +29,7 @@ _HOMES = {
     "Plan": "xmodal.freeze",
     "Recipe": "xmodal.recipe",
     "RecipeError": "xmodal.errors",
+    "Result": "xmodal.run.result",
     "Run": "xmodal.run.session",
     "Seal": "xmodal.freeze",
     "Site": "xmodal.types",
@@ -32,8 +38,12 @@ _HOMES = {
     "Tokens": "xmodal.tensors",
     "UsageError": "xmodal.errors",
     "XmodalError": "xmodal.errors",
-    "load_recipe": "xmodal.recipe",
-    "train": "xmodal.run.session",
+    "export": "xmodal.api",
+    "load": "xmodal.recipe.library",
+    "load_delta": "xmodal.run.delta",
+    "load_model": "xmodal.run.trained",
+    "plan": "xmodal.api",
+    "train": "xmodal.api",
 }
 
 __all__ = [
@@ -43,6 +53,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "RecipeError",
+    "Result",
     "Run",
     "Seal",
     "Site",
@@ -51,7 +62,11 @@ __all__ = [
     "Tokens",
     "UsageError",
     "XmodalError",
-    "load_recipe",
+    "export",
+    "load",
+    "load_delta",
+    "load_model",
+    "plan",
     "train",
 ]
 

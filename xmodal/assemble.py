@@ -24,7 +24,7 @@ from xmodal.heads import build_head
 from xmodal.tensors import Batch, Tokens
 from xmodal.tokenizers import build_tokenizer
 from xmodal.tokenizers.input_layer import InputLayer
-from xmodal.types import Head, Site, Tokenizer
+from xmodal.types import Head, SampleSpec, Site, TargetSpec, Tokenizer
 
 if TYPE_CHECKING:
     from xmodal.freeze import Plan
@@ -93,13 +93,20 @@ class Assembled:
     source: dict[str, str]
 
 
-def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: bool = True) -> Assembled:
+def assemble(
+    recipe: Recipe,
+    *,
+    device: torch.device | str = "cpu",
+    weights: bool = True,
+    specs: tuple[SampleSpec, TargetSpec] | None = None,
+) -> Assembled:
     """The model that a recipe describes.
 
     Args:
         recipe: a checked recipe; its seed draws the input layer, the head and a random body.
         device: where the model lives. Random values are drawn on the CPU, so every device starts alike.
         weights: False leaves the body on the meta device, for a look at its plan.
+        specs: what a sample and a target are, where the task is not to be asked, which may have to look at its data.
 
     Raises:
         MissingError: the body's weights are not on this machine.
@@ -107,7 +114,8 @@ def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: boo
     """
     weighted = build_body(recipe.body, recipe.seed, device) if weights else Weighted(skeleton(recipe.body), STD, {})
     body = weighted.body
-    geometry = recipe.tokenizer.geometry(recipe.task.sample())
+    sample, target = specs or (recipe.task.sample(), recipe.task.target())
+    geometry = recipe.tokenizer.geometry(sample)
     layer = InputLayer(
         geometry,
         body.width,
@@ -116,8 +124,8 @@ def assemble(recipe: Recipe, *, device: torch.device | str = "cpu", weights: boo
         token_rms=weighted.token_rms,
         random=seeds.torch_generator("init.input", recipe.seed),
     )
-    tokenizer = build_tokenizer(recipe.tokenizer, recipe.task.sample(), layer)
-    head = build_head(recipe.head, recipe.task.target(), body.width, seeds.torch_generator("init.head", recipe.seed))
+    tokenizer = build_tokenizer(recipe.tokenizer, sample, layer)
+    head = build_head(recipe.head, target, body.width, seeds.torch_generator("init.head", recipe.seed))
     ranks = None
     if recipe.tokenizer.order == "shuffled":
         ranks = torch.randperm(geometry.tokens, generator=seeds.torch_generator("order.tokens", recipe.seed)).to(device)

@@ -44,7 +44,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(small: Small, out: Path) -> 
         "body.json",
     }
     result = json.loads((run.folder / "result.json").read_text())
-    assert result == run.result
+    assert result == run.result.to_dict()
     assert result["schema"] == 1
     assert result["status"] == "done"
     assert result["stopped"] == "steps"

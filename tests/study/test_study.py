@@ -14,7 +14,7 @@ import pytest
 from xmodal.errors import UsageError
 from xmodal.recipe.library import shipped
 from xmodal.run import session
-from xmodal.run.result import read_result
+from xmodal.run.result import Result, read_result
 from xmodal.study import attempts, stats
 from xmodal.study.arms import Arm, Arms, make_arms
 from xmodal.study.design import Design, make_design
@@ -224,6 +224,14 @@ def test_a_factorial_has_contrasts_and_an_order_by_rate() -> None:
     assert ["attn trained, ffn trained", "attn frozen, ffn trained"] in result["reversals"]
 
 
+def ended(out: Path, said: dict[str, Any]) -> session.Run:
+    """A run that came to what is said, with what every result has besides."""
+    rest = {"interval": [0.0, 1.0], "loss": None, "items": 100}
+    scores = {split: said[split] and {**said[split], **rest} for split in ("val", "test")}
+    whole = {"name": "x", "seed": 0, "recipe_digest": "x", "digests": {"body": "x"}, **said, **scores}
+    return session.Run(out / "x", Result.of(whole), ran=True)
+
+
 def test_the_grid_is_extended_for_every_arm_alike(ffn: Arms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def train(recipe: Any, **_: Any) -> Any:
         # One arm is best at the lowest rate there is; the other in the middle.
@@ -231,7 +239,7 @@ def test_the_grid_is_extended_for_every_arm_alike(ffn: Arms, monkeypatch: pytest
         score = 1 - recipe.train.lr if frozen else 1 - abs(recipe.train.lr - 0.01)
         scores = {"accuracy": score, "labels": 100}
         result = {"status": "done", "val": scores, "test": scores, "floors": {}, "steps": 4, "best_step": 4}
-        return session.Run(tmp_path / "x", result, ran=True)
+        return ended(tmp_path, result)
 
     monkeypatch.setattr(session, "train", train)
     result = run_study(make_design(ffn, lr="1e-3:1e-1:3"), out=tmp_path).result
@@ -258,7 +266,7 @@ def test_a_rate_that_failed_in_tuning_resolves_nothing(
         score = 0.5 + 0.3 * (name == "ffn frozen") - 0.1 * abs(math.log10(rate / 1e-2))
         scores = None if bad else {"accuracy": score, "labels": 100}
         result = {"status": "diverged" if bad else "done", "val": scores, "test": scores, "floors": {}, "steps": 4}
-        return attempts.Attempt(session.Run(tmp_path / "x", {**result, "best_step": 4}, ran=True))
+        return attempts.Attempt(ended(tmp_path, {**result, "best_step": 4}))
 
     monkeypatch.setattr(attempts, "attempt", attempt)
     result = run_study(make_design(ffn, lr="1e-4:1:5"), out=tmp_path).result
@@ -280,7 +288,7 @@ def test_halving_tries_as_many_rates_for_every_arm(ffn: Arms, monkeypatch: pytes
         best = (0.03 if train.steps < 4 else 0.01) if frozen else 0.003
         scores = {"accuracy": 1 / (1 + abs(math.log(train.lr / best))), "labels": 100}
         result = {"status": "done", "val": scores, "test": scores, "floors": {}, "steps": train.steps, "best_step": 4}
-        return session.Run(tmp_path / "x", result, ran=True)
+        return ended(tmp_path, result)
 
     monkeypatch.setattr(session, "train", train)
     design = make_design(ffn, lr="1e-4:1e-1:7", tuning="7,8", halving=True)
@@ -305,7 +313,7 @@ def test_an_edge_is_one_of_the_grid_and_not_of_the_rates_that_were_left(
     def train(recipe: Any, **_: Any) -> Any:
         scores = {"accuracy": recipe.train.lr**0.5, "labels": 100}
         result = {"status": "done", "val": scores, "test": scores, "floors": {}, "steps": 1, "best_step": 1}
-        return session.Run(tmp_path / "x", result, ran=True)
+        return ended(tmp_path, result)
 
     monkeypatch.setattr(session, "train", train)
     result = run_study(make_design(ffn, lr="1e-5:1e-3:3", halving=True), out=tmp_path).result

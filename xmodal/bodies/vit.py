@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from xmodal.tensors import Tokens
 
 TIMM = "timm:"
+READERS = ("head.", "fc_norm.", "attn_pool.")
+"""What only a classifier reads, or is."""
 
 
 class VitOptions(BodyOptions):
@@ -59,7 +61,7 @@ class Vit:
 
     blocks = "blocks"
     prefixes = ("",)
-    ignored = ("head.", "fc_norm.", "attn_pool.")
+    ignored = READERS
     renamed = ()
 
     def __init__(self, options: BodyOptions) -> None:
@@ -211,11 +213,8 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
             f"timm: takes plain VisionTransformers only; nobody claims {_few([n for n, _ in model.named_parameters()])}"
         )
         raise UsageError(what, where="body.name", why=why, fix=shapes.NO_FAMILY)
-    names = [name for name, _ in model.named_parameters()]
-    stem = tuple(name for name in _STEM if name in names)
-    block = tuple(name for name in _BLOCK if f"blocks.0.{name}" in names)
-    claimed = {*stem, *(f"blocks.{layer}.{name}" for layer in range(len(model.blocks)) for name in block)}
-    if spare := [name for name in names if name not in claimed]:
+    stem, block, packed, spare = layout(model)
+    if spare:
         what, why = f"nobody claims {_few(spare)} of {name}", "xmodal does not know what these parameters are"
         raise UsageError(what, where="body.name", why=why, fix=shapes.NO_FAMILY)
     first: Any = model.blocks[0]
@@ -234,11 +233,24 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
             "grid": tuple(model.patch_embed.grid_size),
             "stem": stem,
             "block": block,
-            "packed": type(first.mlp).__name__ == "GluMlp",
+            "packed": packed,
             "layer_scale": getattr(getattr(first, "ls1", None), "init_values", 0.0),
             "antialias": antialias,
         },
     )
+
+
+def layout(model: Any) -> tuple[tuple[str, ...], tuple[str, ...], bool, list[str]]:
+    """What a VisionTransformer has: names outside the blocks, names in a block, whether gate and values share a matrix.
+
+    Last come the names of the parameters that nobody claims.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    stem = tuple(name for name in _STEM if name in names)
+    block = tuple(name for name in _BLOCK if f"blocks.0.{name}" in names)
+    claimed = {*stem, *(f"blocks.{layer}.{name}" for layer in range(len(model.blocks)) for name in block)}
+    packed = type(getattr(model.blocks[0], "mlp", None)).__name__ == "GluMlp"
+    return stem, block, packed, [name for name in names if name not in claimed]
 
 
 def _headless(name: str, arguments: Mapping[str, Any]) -> Any:

@@ -37,35 +37,57 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Throw away an earlier run of this recipe and seed.")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Log to mlflow, tensorboard, trackio or wandb too. Repeatable."),
+    ] = None,
     tiny: Tiny = False,
     as_json: Json = False,
 ) -> None:
     """Run a recipe once, with live progress; leaves a run folder and prints the result."""
     loaded = load(recipe, override, seed, tiny)
-    from xmodal import console
-    from xmodal.run import launched, session
+    from xmodal import api, console
+    from xmodal.run import launched
     from xmodal.run.signals import Signals
 
-    stop, view = Signals(), console.RunView()
-    how: dict[str, Any] = {"resume": resume, "force": force, "listeners": [stop.follow, view], "stop": stop}
-    try:
-        if launched.asked_for():
-            with launched.joined(loaded, out) as (own, place):
-                how["listeners"] = how["listeners"][: 1 if own.rank else None]
-                run = session.train(loaded, out=place, ranks=own, **how)
-        else:
-            run = session.train(loaded, out=out, **how)
-    finally:
-        view.close()
-    if launched.beside_the_first():
-        raise typer.Exit(CODES[run.result["status"]])
+    stop, how = Signals(), {"resume": resume, "force": force}
+    if launched.asked_for():
+        with launched.joined(loaded, out) as (ranks, place):
+            first = not ranks.rank
+            run = api.train(
+                loaded,
+                out=place,
+                progress=first,
+                trackers=(track or ()) if first else (),
+                listeners=[stop.follow],
+                stop=stop,
+                ranks=ranks,
+                **how,
+            )
+        if not first:
+            raise typer.Exit(CODES[run.result.status])
+    else:
+        run = api.train(loaded, out=out, progress=True, trackers=track or (), listeners=[stop.follow], stop=stop, **how)
     if not run.ran:
         console.say(f"nothing to do: {run.folder} holds this run, ended; --force runs it again")
     if as_json:
-        console.write(json.dumps(run.result, indent=2))
-    elif run.result["status"] != "interrupted":
-        console.show_results([run.result])
-    raise typer.Exit(CODES[run.result["status"]])
+        console.write(json.dumps(run.result.to_dict(), indent=2))
+    elif run.result.status != "interrupted":
+        console.show_results([run.result.to_dict()])
+    raise typer.Exit(CODES[run.result.status])
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a name that ends in .safetensors.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write what a run trained as one file, to be laid over the same body elsewhere."""
+    from xmodal import api, console
+
+    made = api.export(run, file, force=force)
+    console.say(f"{made}: {made.stat().st_size:,} bytes; xmodal.load_model({json.dumps(str(made))}) reads it")
 
 
 @app.command()

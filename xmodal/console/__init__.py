@@ -2,13 +2,14 @@
 
 from xmodal.console.papers import show_against, show_table, show_table_preview
 from xmodal.console.runs import RunView, show_results
-from xmodal.console.streams import give_up, say, show_error, write
+from xmodal.console.streams import give_up, in_notebook, say, show_error, write
 from xmodal.console.studies import show_preview, show_study
 from xmodal.console.tables import show_plan, show_rows
 
 __all__ = [
     "RunView",
     "give_up",
+    "in_notebook",
     "say",
     "show_against",
     "show_error",

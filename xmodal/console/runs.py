@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from xmodal.console.streams import err, out, say
+from xmodal.console.streams import err, out, say, shows_live
 from xmodal.console.tables import show_rows
 from xmodal.report.numbers import hundred, percent
 from xmodal.report.words import labelled
@@ -17,10 +17,10 @@ from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Started, Step
 
 
 class RunView:
-    """Listens to a run: a live bar on a terminal, a line for each look elsewhere."""
+    """Listens to a run: a live bar on a terminal or in a notebook, a line for each look elsewhere."""
 
     def __init__(self) -> None:
-        self._live = err.is_terminal
+        self._live = shows_live()
         self._progress: Progress | None = None
         self._task = self._eval_task = None
         self._loss = self._val = ""
@@ -45,6 +45,10 @@ class RunView:
             case Ended():
                 self.close()
 
+    def warn(self, text: str) -> None:
+        """Says what is not as it should be, above the bar."""
+        err.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+
     def close(self) -> None:
         """Takes the bar away."""
         if self._progress:
@@ -54,7 +58,7 @@ class RunView:
     def _start(self, event: Started) -> None:
         self._name, self._total, self._first = event.name, event.steps, event.step
         for warning in event.warnings:
-            err.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+            self.warn(warning)
         floors = ", ".join(f"{name} {percent(value)}" for name, value in event.floors.items())
         parameters = event.parameters
         share = parameters["trainable"] / parameters["total"]

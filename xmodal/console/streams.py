@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from importlib.util import find_spec
 from typing import IO, Any, cast
 
 from rich.console import Console, ConsoleDimensions
@@ -72,6 +73,16 @@ class _Output(Console):
 
 out = _Output(file=cast(IO[str], _Stream("stdout")), highlight=False, soft_wrap=False)
 err = Console(file=cast(IO[str], _Stream("stderr")), highlight=False)
+
+
+def in_notebook() -> bool:
+    """Whether this runs in a notebook."""
+    return err.is_jupyter
+
+
+def shows_live() -> bool:
+    """Whether what was shown can be shown anew: on a terminal, and in a notebook that has ipywidgets."""
+    return err.is_terminal or (err.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def show_error(error: XmodalError) -> None:

@@ -226,7 +226,7 @@ def _first(recipe: Recipe, out: Path, listen: Callable[[StudyEvent], None], stop
         raise said.fatal
     if said.run is None:
         return f"{recipe.name} failed: {said.error or 'another process is making it'}"
-    status = said.run.result["status"]
+    status = said.run.result.status
     if status == "interrupted":
         raise Interrupted
     return said.run if status == "done" else f"{recipe.name} {status}"

@@ -56,6 +56,17 @@ def load_recipe(
     return recipe.shrunk() if tiny else recipe
 
 
+def recipe_in(text: str, label: str) -> Recipe:
+    """The recipe that a lock file's text holds, where neither its data nor its body need be on this machine.
+
+    Its parts went together when it ran, and are not asked again whether they do.
+
+    Raises:
+        RecipeError: with all faults.
+    """
+    return _Check(source.parse_text(text, label)).recipe(together=False)
+
+
 def sites_of(body: BodyOptions, geometry: Geometry | None) -> list[Site]:
     """The site of every parameter of a model, which for most bodies need not be built, nor torch be loaded.
 
@@ -75,7 +86,7 @@ class _Check:
     def __init__(self, read: source.Source) -> None:
         self.read, self.problems = read, list[tuple[KeyPath, UsageError]]()
 
-    def recipe(self) -> Recipe:
+    def recipe(self, *, together: bool = True) -> Recipe:
         data = dict(self.read.data)
         parts = {name: self.component(name, data.get(name)) for name in COMPONENTS if name in data}
         said, task = data.get("legacy"), parts.get("task")
@@ -84,7 +95,8 @@ class _Check:
         filled = {**data, **parts}
         recipe = self.validate(Recipe, filled, ())
         good = {name: part for name, part in parts.items() if part is not None}
-        self.together(good, data)
+        if together:
+            self.together(good, data)
         if recipe and (legacy := recipe.legacy) and "task" in good:
             self.attempt(("legacy",), lambda: legacy.fits(recipe.task))
         if self.problems or recipe is None:

@@ -22,7 +22,7 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], state: Mapping[str, 
     """Writes tensors by name and a JSON state, with a digest of both."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     said = json.dumps(state, allow_nan=False)
-    write_whole(file, save(content, metadata={"state": said, "digest": _digest(content, said)}))
+    write_whole(file, save(content, metadata={"state": said, "digest": content_digest(content, said)}))
 
 
 def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,7 +35,7 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(file, framework="pt") as opened:
             said = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if said["digest"] != _digest(tensors, said["state"]):
+        if said["digest"] != content_digest(tensors, said["state"]):
             raise ValueError("its digest is not that of what it holds")
         state = json.loads(said["state"])
         if not isinstance(state, dict):
@@ -64,6 +64,7 @@ def damaged(file: Path, why: str) -> DamagedError:
     return DamagedError("the checkpoint cannot be read", where=str(file), why=why, fix=fix)
 
 
-def _digest(tensors: Mapping[str, Tensor], said: str) -> str:
+def content_digest(tensors: Mapping[str, Tensor], said: str) -> str:
+    """Of tensors and of what is said of them, so that a file in which either was changed is not believed."""
     lines = [f"{name} {tensor_digest(tensor)}" for name, tensor in sorted(tensors.items())]
     return hashlib.blake2b("\n".join([*lines, said]).encode(), digest_size=16).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import platform
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from xmodal.errors import DamagedError
 from xmodal.recipe import Recipe, load_recipe
@@ -24,20 +25,27 @@ FINISHED = ("done", "diverged")
 MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes", "digest")
 """The keys of a result that depend on the machine's speed; all others repeat to the bit."""
 
-_STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+_STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Scores(BaseModel, extra="allow"):
+class Scores(BaseModel, extra="allow"):
     """What a result says of a split; the scores of named subsets are further shares, `accuracy_NAME`."""
 
     model_config = _STRICT
     accuracy: _Share
+    """Share of labels that are right."""
     interval: Annotated[list[_Share], Field(min_length=2, max_length=2)]
+    """Wilson's 95 % interval of the accuracy over items, for this one model: low and high."""
     loss: float | None
+    """Mean cross-entropy of a label, in nats."""
     items: _Count
+    """Samples in the split."""
     labels: _Count
+    """Labels in the split: one or several for a sample."""
+    step: int | None = None
+    """Only of validation: the step of this look."""
 
     @model_validator(mode="after")
     def _subsets(self) -> Self:
@@ -47,24 +55,83 @@ class _Scores(BaseModel, extra="allow"):
         return self
 
 
-class _Result(BaseModel, extra="allow"):
-    """What every result has, of whatever status, and what is shown of it."""
+class Result(BaseModel, extra="allow"):
+    """What a run came to: `result.test.accuracy`.
+
+    The same stands in `result.json`, whose keys can be asked for as well: `result["test"]["accuracy"]`.
+    """
 
     model_config = _STRICT
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    """Version of these fields; the key `schema`."""
     name: Annotated[str, Field(pattern=NAME)]
+    """The recipe's name."""
     status: Literal["done", "diverged", "interrupted", "failed"]
+    """How the run ended."""
     seed: _Count
-    recipe_digest: str
-    steps: _Count
-    best_step: _Count
-    floors: dict[Annotated[str, Field(pattern=r"^[\w -]+$")], _Share]
-    test: _Scores | None
-    val: _Scores | None
-    seconds: float | None = None
-    digests: dict[str, str] = Field(default_factory=dict)
-    coverage: dict[str, dict[str, _Count]] | None = None
+    """The seed."""
     tiny: bool = False
+    """Whether it was the recipe's tiny form, whose scores say nothing."""
+    recipe_digest: str
+    """The digest of the recipe, as in the folder's name."""
+    test: Scores | None
+    """On the test split, with the parameters that validation chose; None when it was not read."""
+    val: Scores | None
+    """On the validation split at `best_step`; None before the first look."""
+    floors: dict[Annotated[str, Field(pattern=r"^[\w -]+$")], _Share]
+    """Test accuracy of trivial predictors, by name."""
+    steps: _Count
+    """Optimiser steps taken."""
+    best_step: _Count
+    """Step with the best validation accuracy; 0 before the first look."""
+    stopped: str = ""
+    """Why training ended: `steps`, `patience`, `diverged`, or empty when it has not."""
+    steps_to: dict[str, int | None] = Field(default_factory=dict)
+    """The first look at which validation accuracy was that high, by threshold; None when none was."""
+    course: str = ""
+    """Identifies the looks at validation."""
+    last_loss: float | None = None
+    """Last finite training loss."""
+    parameters: dict[str, int] = Field(default_factory=dict)
+    """Numbers of parameters: `total`, `trainable`, `frozen`, `unused`, `reached`."""
+    digests: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the body at the start and of each split, and the digest of what was frozen."""
+    coverage: dict[str, dict[str, _Count]] | None = None
+    """For each split in which samples were cut short or left out, how many."""
+    seconds: float | None = None
+    """Time of the run, all its sessions together. Measured."""
+    train_seconds: float | None = None
+    """The part of it spent in optimiser steps. Measured."""
+    tokens_per_second: float | None = None
+    """Tokens that went through training, by `train_seconds`. Measured."""
+    peak_memory_bytes: int | None = None
+    """Peak resident memory of the process, or of the GPU's allocations. Measured."""
+    legacy: list[str] = Field(default_factory=list)
+    """Known faults that the recipe recreates, in words."""
     error: str = ""
+    """The kind and text of the error, when it failed."""
+    digest: str = ""
+    """Of the result itself, so that one that was changed by hand is refused."""
+    _said: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """The result that `result.json` holds, or is to hold.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        result = cls.model_validate(said)
+        result._said = copy.deepcopy(dict(said))
+        return result
+
+    def __getitem__(self, key: str) -> Any:
+        """What stands under a key of `result.json`."""
+        return self._said[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as in `result.json`."""
+        return copy.deepcopy(self._said)
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
@@ -106,7 +173,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         result = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)
         if not isinstance(result, dict) or result.get("schema") != SCHEMA:
             raise ValueError(f"it is not a result of schema {SCHEMA}")
-        _Result.model_validate(result)
+        Result.model_validate(result)
         if not is_sealed(result):
             raise ValueError("it was changed: its digest is not that of what it says")
     except FileNotFoundError:
@@ -171,9 +238,10 @@ def made_with(folder: Path) -> dict[str, str]:
         return dict.fromkeys((*versions(), "threads"), "not said")
 
 
-def comparable(result: dict[str, Any]) -> dict[str, Any]:
+def comparable(result: Result | Mapping[str, Any]) -> dict[str, Any]:
     """A result without what depends on the machine's speed; two runs of one recipe and seed agree on the rest."""
-    return {key: value for key, value in result.items() if key not in MEASURED}
+    said = result.to_dict() if isinstance(result, Result) else result
+    return {key: value for key, value in said.items() if key not in MEASURED}
 
 
 def mixed(made: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -28,7 +28,7 @@ from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.ranks import Ranks
-from xmodal.run.result import FINISHED, RESULT, SCHEMA, course_of, sealed, versions
+from xmodal.run.result import FINISHED, RESULT, SCHEMA, Result, course_of, sealed, versions
 from xmodal.run.whole import write_json
 from xmodal.tasks import build_task
 from xmodal.types import SPLITS, Task
@@ -45,12 +45,12 @@ class Run:
 
     Attributes:
         folder: where it is.
-        result: what `result.json` holds.
+        result: what it came to; `run.result.test.accuracy`.
         ran: False when the run had ended before, and nothing was done.
     """
 
     folder: Path
-    result: dict[str, Any]
+    result: Result
     ran: bool
 
 
@@ -121,7 +121,7 @@ def training(
             folder.refuse_other(before, held)
             _refuse_other_data(recipe, held, folder)
             if not untested:
-                return Run(folder.path, before, ran=False)
+                return Run(folder.path, Result.of(before), ran=False)
         elif folder.can_resume() and not (resume or force):
             raise UsageError(
                 "this run was started and has not ended",
@@ -280,7 +280,7 @@ class _Session:
         )
         write_json(folder.path / RESULT, result)
         self._tell(Ended(loop.state.step, result))
-        return Run(folder.path, result, ran=True)
+        return Run(folder.path, Result.of(result), ran=True)
 
     def _floors(self) -> dict[str, float]:
         """Of the task, computed once in this process for the same data: runs of a study share them."""

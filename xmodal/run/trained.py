@@ -1,18 +1,20 @@
-"""The model that a run ended with, as validation chose it: rebuilt from its folder, to be looked at."""
+"""The model that a run ended with, as validation chose it: rebuilt from its body and what the run trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.assemble import Model
-from xmodal.errors import MissingError, XmodalError
+import torch
+
+from xmodal.assemble import Model, assemble
+from xmodal.bodies.weights import digest
+from xmodal.engine import operate
+from xmodal.errors import DamagedError, XmodalError
 from xmodal.recipe import Recipe
-from xmodal.recipe.lock import LOCK, other_bytes
-from xmodal.run.bare import ready
-from xmodal.run.checkpoint import damaged, lay_over, load_tensors
-from xmodal.run.loop import BEST
-from xmodal.run.result import FINISHED, RESULT, read_result, recipe_of
+from xmodal.recipe.lock import LOCK
+from xmodal.run.checkpoint import lay_over
+from xmodal.run.delta import Delta, read_delta
 
 
 @dataclass(frozen=True)
@@ -23,37 +25,54 @@ class Trained:
     model: Model
 
 
-def load_trained(folder: Path) -> Trained:
-    """The model of the run in `folder` at its best step.
+def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Model:
+    """The model that a run ended with at its best step, in evaluation mode.
+
+        model = xmodal.load_model("delta.safetensors")
+        logits = model(batch)
+
+    Its body is rebuilt from the weights on this machine, or from the seed, and what the run trained is laid over it;
+    digests prove that both are the run's. The task's data need not be here.
+
+    Args:
+        path: what `xmodal export` wrote, or a run folder.
+        device: where the model lives.
 
     Raises:
-        MissingError: the run has not ended, was never looked at on validation, or the body's weights are not here.
-        RecipeError: its lock file cannot be read.
-        DamagedError: the checkpoint cannot be read, or is another run's, or the lock file is of another recipe.
+        MissingError: there is no such file, the run has not ended with a best step, or the body's weights are not here.
+        DamagedError: the file cannot be read, or what is made of it is not the body that the run ended with.
         XmodalError: the body's weights are not those that the run was made with.
     """
-    result = read_result(folder)
-    if not result or result["status"] not in FINISHED or not result["val"]:
-        raise MissingError("no trained model", where=str(folder / RESULT), why="the run has not ended with a best step")
-    recipe = recipe_of(folder, result)
-    # Autocast belongs to the device that it ran on; rounded matrices and fused activations belong to the model.
-    precision = "float32" if recipe.precision == "bfloat16" else recipe.precision
-    recipe = recipe.model_copy(update={"device": "cpu", "precision": precision})
-    assembled = ready(recipe)
-    body = {"body": assembled.source["digest"]}
-    if recipe.lock and (why := other_bytes(recipe.lock, {**recipe.lock.digests, **body})):
+    return _rebuilt(read_delta(path), device).model
+
+
+def load_trained(folder: Path) -> Trained:
+    """As `load_model`, with the recipe."""
+    return _rebuilt(read_delta(folder), "cpu")
+
+
+def _rebuilt(delta: Delta, device: torch.device | str) -> Trained:
+    # Autocast belongs to the device that the run was on; rounded matrices and fused activations belong to the model.
+    precision = "float32" if delta.recipe.precision == "bfloat16" else delta.recipe.precision
+    recipe = delta.recipe.model_copy(update={"device": str(device), "precision": precision})
+    assembled = assemble(recipe, device=device, specs=delta.specs)
+    body = recipe.body.name
+    if (found := assembled.source["digest"]) != delta.body_digest:
         raise XmodalError(
             "other weights than the run was made with",
-            where=str(folder / LOCK),
-            why=why,
-            fix=f"get the weights it was made with: xmodal get body {recipe.body.name}",
+            where=str(delta.where / LOCK if delta.where.is_dir() else delta.where),
+            why=f"body is {found[:12]}, was {delta.body_digest[:12]}",
+            fix=f"get the weights it was made with: xmodal get body {body}",
         )
-    file = folder / "checkpoint" / BEST
-    tensors, state = load_tensors(file)
-    run = state.get("run") or {}
-    said = (run.get("recipe"), run.get("seed"), run.get("body"), state.get("step"))
-    if said != (wanted := (result["recipe_digest"], result["seed"], body["body"], result["best_step"])):
-        raise damaged(file, f"it is of {said}, and the run's best is {wanted}")
-    lay_over(assembled.plan.trainable(), tensors, file)
-    assembled.model.eval()
-    return Trained(recipe, assembled.model)
+    operate(recipe, assembled)
+    model = assembled.model
+    lay_over(assembled.plan.trainable(), delta.tensors, delta.where)
+    if digest({site: held for site, held in model.body.claims() if site.used}) != delta.trained_digest:
+        raise DamagedError(
+            "the body is not the one that the run ended with",
+            where=str(delta.where),
+            why="its digest differs from the one that the run left",
+            fix="export it again, or run it again with --force",
+        )
+    model.eval()
+    return Trained(recipe, model)

@@ -218,8 +218,8 @@ class _Runner:
             self._fatal = self._fatal or attempt.fatal
         if attempt.error:
             outcome = Outcome(trial, "failed", error=attempt.error)
-        elif run and run.result["status"] != "interrupted":
-            outcome = Outcome.of(trial, run.result, self._out, run.folder)
+        elif run and run.result.status != "interrupted":
+            outcome = Outcome.of(trial, run.result.to_dict(), self._out, run.folder)
         else:
             return None
         ran = run is None or run.ran
