@@ -151,12 +151,9 @@ def run_page(found: Blocks, file: Path, folder: Path, environment: Mapping[str, 
     With XMODAL_UPDATE_DOCS in the environment it is written into the page instead.
     """
     write_files(file, folder)
-    text = file.read_text(encoding="utf-8")
     for block in found:
         now = run(block, folder, environment)
         if os.environ.get("XMODAL_UPDATE_DOCS"):
-            text = text.replace(block[0], now)
+            file.write_text(file.read_text(encoding="utf-8").replace(block[0], now), encoding="utf-8")
         else:
             assert now == block[0]
-    if os.environ.get("XMODAL_UPDATE_DOCS"):
-        file.write_text(text, encoding="utf-8")
