@@ -1,6 +1,7 @@
-# make demo   a first frozen transfer and its random twin, side by side
-# make test   every check that a change must pass
-# make clean  remove what make made; runs and cached weights stay
+# make demo     a first frozen transfer and its random twin, side by side
+# make test     every check that a change must pass
+# make release  what a release takes, short of uploading it
+# make clean    remove what make made; runs and cached weights stay
 
 PYTHON ?= python3
 SHELL := /bin/bash
@@ -14,11 +15,11 @@ READY := .venv/.ready
 XMODAL := $(BIN)/xmodal
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: help .venv demo test clean
+.PHONY: help .venv demo test release clean
 .PHONY: lint format types weights-and-data unit recipes docs
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 .venv: $(READY)
 
@@ -87,6 +88,10 @@ recipes: $(READY)
 docs: $(READY)
 	$(call say,mkdocs build --strict)
 	$(BIN)/mkdocs build --strict
+
+release: $(READY)
+	$(call say,release - a dry run)
+	$(BIN)/python .ci/release.py
 
 clean:
 	rm -rf .venv site dist build .pytest_cache .ruff_cache .hypothesis

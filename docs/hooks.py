@@ -8,6 +8,7 @@
 | `<!-- recipes -->` | every shipped recipe, with the first line of its header |
 | `<!-- file: PATH -->` | a file of the repository |
 | `<!-- demo output -->` | the output of `make demo`, as the README has it |
+| `<!-- not run: WHY -->` | nothing; tells the tests that the block below is not run, and why |
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import options_class
 
 ROOT = Path(__file__).resolve().parents[1]
-MARK = re.compile(r"^<!-- (fields|options|architecture|recipes|file|demo output)(?:: (.+?))? -->$", re.MULTILINE)
+MARK = re.compile(
+    r"^<!-- (fields|options|architecture|recipes|file|demo output|not run)(?:: (.+?))? -->$", re.MULTILINE
+)
 DEMO = re.compile(r"<!-- demo output -->\n(.*?)<!-- end of demo output -->", re.DOTALL)
 _WORDS = {
     "array": "list",
@@ -56,6 +59,7 @@ def expand(markdown: str) -> str:
         "recipes": lambda _: _recipes(),
         "file": _file,
         "demo output": lambda _: demo_output(),
+        "not run": lambda _: "",
     }
     return MARK.sub(lambda mark: fill[mark[1]](mark[2] or ""), markdown)
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,9 @@ PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 WIDTH = 80
+SHELL = ("sh", "bash", "console")
+Blocks = list[re.Match[str]]
+NOT_RUN = "<!-- not run: "
 CONTRACTS = ("Task", "Split", "Claimant", "Tokenizer", "Body", "Head")
 
 
@@ -68,3 +75,85 @@ def commands() -> dict[str, Any]:
 
     walk("xmodal", typer.main.get_command(app))
     return found
+
+
+def blocks(file: Path) -> list[re.Match[str]]:
+    """The code blocks of a page."""
+    return list(FENCE.finditer(file.read_text(encoding="utf-8")))
+
+
+def title(block: re.Match[str]) -> str:
+    """The name of the file that a block is, or nothing."""
+    found = re.search(r'title="([^"]+)"', block["info"])
+    return found[1] if found else ""
+
+
+def examples(file: Path) -> list[re.Match[str]]:
+    """The console blocks of a page that show a command with its output."""
+    return [block for block in blocks(file) if block["info"] == "console" and block["body"].startswith("$ ")]
+
+
+def is_package(file: Path) -> bool:
+    """Whether a page is a package, which must be installed before its commands mean anything."""
+    return any(title(block) == "pyproject.toml" for block in blocks(file))
+
+
+def scripts(file: Path) -> list[re.Match[str]]:
+    """The shell blocks of a page, those left out that a mark says are not run."""
+    found = []
+    for block in blocks(file):
+        before = block.string[: block.start()].rstrip().rpartition("\n")[2]
+        if block["info"] in SHELL and not before.startswith(NOT_RUN):
+            found.append(block)
+    return found
+
+
+def write_files(file: Path, folder: Path) -> None:
+    """Every file that a page gives, where it says."""
+    for block in blocks(file):
+        if title(block):
+            (folder / title(block)).parent.mkdir(parents=True, exist_ok=True)
+            (folder / title(block)).write_text(block["body"], encoding="utf-8")
+
+
+def run(block: re.Match[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Runs a block in a folder, and gives the block back with what it prints now. One without a `$` is run line by
+    line, must succeed, and is given back as it was."""
+    line, _, _ = block["body"].partition("\n")
+    shows = line.startswith("$ ")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    done = subprocess.run(
+        ["bash", "-c", line.removeprefix("$ ")] if shows else ["bash", "-euo", "pipefail", "-c", block["body"]],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": path,
+            "COLUMNS": str(WIDTH),
+            "NO_COLOR": "1",
+            "PYTHONIOENCODING": "utf-8",
+            **(environment or {}),
+        },
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    if not shows:
+        assert done.returncode == 0, f"{block['body']}\n{done.stdout}{done.stderr}"
+        return block[0]
+    printed = "".join(row.rstrip() + "\n" for row in (done.stdout + done.stderr).rstrip().splitlines())
+    return f"```console\n{line}\n{printed}```"
+
+
+def run_page(found: Blocks, file: Path, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Runs blocks of a page in order, in a folder with the files of the page, and compares what they print.
+
+    With XMODAL_UPDATE_DOCS in the environment it is written into the page instead.
+    """
+    write_files(file, folder)
+    for block in found:
+        now = run(block, folder, environment)
+        if os.environ.get("XMODAL_UPDATE_DOCS"):
+            file.write_text(file.read_text(encoding="utf-8").replace(block[0], now), encoding="utf-8")
+        else:
+            assert now == block[0]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xmodal.tensors import Batch, Tokens
     from xmodal.types import Site
 
+    __version__: str
+
 _HOMES = {
     "Batch": "xmodal.tensors",
     "MissingError": "xmodal.errors",
@@ -72,6 +74,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("xmodal")
     if name not in _HOMES:
         raise AttributeError(f"module 'xmodal' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from built import install
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "add-a-body.md"
@@ -20,14 +21,7 @@ BLOCK = re.compile(r'^```\w+ title="([\w.]+)"\n(.*?)^```', re.MULTILINE | re.DOT
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the page's package, as pip would install it, and two broken ones beside it."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
-    for name, text in BLOCK.findall(PAGE.read_text()):
-        (source / name).write_text(text)
-    assert {path.name for path in source.iterdir()} == {"xmodal_neox.py", "pyproject.toml"}
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "--target", target, "."], cwd=source, capture_output=True, text=True)
-    if done.returncode and re.search("No matching distribution|Connection|Max retries|timed out", done.stderr):
-        pytest.fail(f"the package registry failed, which has hatchling to build with: {done.stderr[-500:]}")
-    assert done.returncode == 0, done.stderr
+    install(PAGE, source, target)
     for word, value in (("absent", "no_such_module:ENTRY"), ("wrong", "json:dumps")):
         info = target / f"broken_{word}-1.0.dist-info"
         info.mkdir()

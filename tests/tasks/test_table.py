@@ -165,3 +165,10 @@ def test_a_quote_in_the_middle_of_a_csv_is_named(tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="not a CSV file") as caught:
         table(write(tmp_path / "t.csv", GOOD + '"A"C,x,test\n'), column="seq", split="part")
     assert caught.value.fix
+
+
+def test_a_column_of_numbers_that_is_not_there_is_found_before_anything_is_built(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,label\n1,2,x\n3,4,y\n")
+    options = TableOptions(path=str(tmp_path / "t.csv"), columns=["a", "c"])
+    with pytest.raises(UsageError, match="no column 'c'"):
+        options.sample()

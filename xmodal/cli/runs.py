@@ -50,7 +50,8 @@ def train(
     from xmodal.run import launched
     from xmodal.run.signals import Signals
 
-    stop, how = Signals(), {"resume": resume, "force": force}
+    stop = Signals()
+    how: dict[str, Any] = {"resume": resume, "force": force}
     if launched.asked_for():
         with launched.joined(loaded, out) as (ranks, place):
             first = not ranks.rank

@@ -54,6 +54,9 @@ class TableOptions(TaskOptions):
         """Symbols of the alphabet, or a row of numbers."""
         self._check()
         if self.columns:
+            trained = self._trained()
+            for name in self.columns:
+                trained.index(name)
             return Continuous((1, len(self.columns)))
         longest = self.max_length or max(len(word) for rows in self._tables() for word in rows.column(self._column()))
         # Symbol 0 is padding, and takes no part.

@@ -48,7 +48,9 @@ class TokenizerOptions(Protocol):
         ...
 
 
-class _InputOptions(Options):
+class InputOptions(Options):
+    """What every tokenizer with one input layer takes, beside its `init`."""
+
     std: float = Field(default=0.1, gt=0)
     """Deviation of the weights under `init: normal`. Language bodies know token embeddings of 0.02 to 0.15."""
     class_token: bool = False
@@ -57,12 +59,13 @@ class _InputOptions(Options):
     """`shuffled`: the body meets the tokens of every sample in one other order, which the seed draws, and the head
     reads what it says of each where that stood. A control: what a body knows of neighbours is then of no use."""
 
-    def _geometry(self, tokens: int, **what: int) -> Geometry:
+    def counted(self, tokens: int, **what: int) -> Geometry:
+        """The geometry of so many tokens of data: with the class token, and `inputs` numbers or a `vocabulary` each."""
         prefix = int(self.class_token)
         return Geometry(tokens + prefix, prefix, **what)
 
 
-class PatchOptions(_InputOptions):
+class PatchOptions(InputOptions):
     """Cut images into squares, and rows of numbers into pieces, left to right and top to bottom; a linear input layer.
 
     Symbols may enter this way too: as numbers from -1 to 1, `size` of them in a token.
@@ -85,13 +88,13 @@ class PatchOptions(_InputOptions):
         match sample:
             case Continuous(shape=(channels, height, width)):
                 self._must_fill(f"an image of {height}x{width}", height, width)
-                return self._geometry((height // self.size) * (width // self.size), inputs=channels * self.size**2)
+                return self.counted((height // self.size) * (width // self.size), inputs=channels * self.size**2)
             case Continuous(shape=(rows, length)):
                 self._must_fill(f"rows of {length} numbers", length)
-                return self._geometry(rows * (length // self.size), inputs=self.size)
+                return self.counted(rows * (length // self.size), inputs=self.size)
             case Symbols(max_length=length, fixed=True):
                 self._must_fill(f"a sequence of {length} symbols", length)
-                return self._geometry(length // self.size, inputs=self.size)
+                return self.counted(length // self.size, inputs=self.size)
         raise UsageError(
             "patch cannot cut samples of this task",
             why=f"they are {sample}",
@@ -108,7 +111,7 @@ class PatchOptions(_InputOptions):
             )
 
 
-class SequenceOptions(_InputOptions):
+class SequenceOptions(InputOptions):
     """One token for each symbol; an embedding is the input layer."""
 
     name: Literal["sequence"] = "sequence"
@@ -129,10 +132,10 @@ class SequenceOptions(_InputOptions):
                 why=f"its samples are {sample}",
                 fix="use tokenizer patch",
             )
-        return self._geometry(sample.max_length, vocabulary=sample.vocabulary)
+        return self.counted(sample.max_length, vocabulary=sample.vocabulary)
 
 
-class AminoAcidOptions(_InputOptions):
+class AminoAcidOptions(InputOptions):
     """One token for each residue: 20 letters, X for all other letters, padding where the sequence has ended."""
 
     name: Literal["amino-acid"] = "amino-acid"
@@ -152,4 +155,4 @@ class AminoAcidOptions(_InputOptions):
                 why=f"its samples are {sample}",
                 fix="use tokenizer sequence or patch",
             )
-        return self._geometry(sample.max_length, vocabulary=len(AMINO_ACIDS) + 2)
+        return self.counted(sample.max_length, vocabulary=len(AMINO_ACIDS) + 2)
