@@ -8,24 +8,38 @@
 | `<!-- recipes -->` | every shipped recipe, with the first line of its header |
 | `<!-- file: PATH -->` | a file of the repository |
 | `<!-- demo output -->` | the output of `make demo`, as the README has it |
+| `<!-- grammar -->` | the grammar of the freeze language, as its parser has it |
+| `<!-- messages -->` | every message of an error, with placeholders for what it fills in |
+| `<!-- benchmarks -->` | `benchmarks/README.md`, its pictures and pages beside it |
+| `<!-- not run: REASON -->`, `<!-- run by: FILE -->` | nothing; they say to a test how the block below is checked |
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from xmodal import inventory
+from mkdocs.structure.files import File, Files
+
+from xmodal import errors, inventory
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import Options, load
+from xmodal.freeze.spec import GRAMMAR
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import options_class
 
 ROOT = Path(__file__).resolve().parents[1]
-MARK = re.compile(r"^<!-- (fields|options|architecture|recipes|file|demo output)(?:: (.+?))? -->$", re.MULTILINE)
+MARK = re.compile(
+    r"^<!-- (fields|options|architecture|recipes|file|demo output|grammar|messages|benchmarks|not run|run by)"
+    r"(?:: (.+?))? -->$",
+    re.MULTILINE,
+)
+KINDS = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)]
 DEMO = re.compile(r"<!-- demo output -->\n(.*?)<!-- end of demo output -->", re.DOTALL)
 _WORDS = {
     "array": "list",
@@ -43,6 +57,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return expand(markdown)
 
 
+def on_files(files: Files, config: Any, **_: Any) -> Files:
+    """The pictures and pages of committed studies, beside the page that shows them."""
+    for file in sorted((ROOT / "benchmarks" / "studies").rglob("*")):
+        if file.suffix in (".png", ".html"):
+            place = f"explanation/{file.relative_to(ROOT / 'benchmarks').as_posix()}"
+            files.append(File.generated(config, place, abs_src_path=str(file)))
+    return files
+
+
 def expand(markdown: str) -> str:
     """The text with every mark in it replaced.
 
@@ -56,6 +79,11 @@ def expand(markdown: str) -> str:
         "recipes": lambda _: _recipes(),
         "file": _file,
         "demo output": lambda _: demo_output(),
+        "grammar": lambda _: f"```text\n{GRAMMAR.strip()}\n```",
+        "messages": lambda _: _messages(),
+        "benchmarks": lambda _: _benchmarks(),
+        "not run": lambda _: "",
+        "run by": lambda _: "",
     }
     return MARK.sub(lambda mark: fill[mark[1]](mark[2] or ""), markdown)
 
@@ -112,6 +140,93 @@ def _recipes() -> str:
 def _file(path: str) -> str:
     text = (ROOT / path).read_text(encoding="utf-8").rstrip()
     return f'```yaml title="{path}"\n{text}\n```'
+
+
+def _benchmarks() -> str:
+    """The page of what was measured, without its title."""
+    return (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+
+
+def _messages() -> str:
+    """A table for each part of the package."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for part, kind, text in messages():
+        found.setdefault(part, []).append((f"`{kind}`", text))
+    return "\n\n".join(f"### From {part}\n\n{_table(('error', 'message'), rows)}" for part, rows in found.items())
+
+
+def messages() -> Iterator[tuple[str, str, str]]:
+    """Part of the package, error and text of each message that the code holds, once each."""
+    package = ROOT / "xmodal"
+    for part in sorted({file.relative_to(package).parts[0].removesuffix(".py") for file in package.rglob("*.py")}):
+        files = [package / f"{part}.py", *(package / part).rglob("*.py")]
+        trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+        said = {(kind, text) for tree in trees for kind, node in written(tree) for text in _texts(node, tree)}
+        yield from ((part, kind, text) for kind, text in sorted(said))
+
+
+def written(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """The first sentence of each error: what its class is given, or a function that hands it on as `what`."""
+    makers = {name: (name, 0) for name in KINDS}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["Exception"]:
+            init = next(
+                (each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None
+            )
+            if init and "what" in (words := [word.arg for word in init.args.args[1:]]):
+                makers[node.name] = ("SpecError", words.index("what"))
+        if isinstance(node, ast.FunctionDef) and "what" in (words := [word.arg for word in node.args.args]):
+            inner = [
+                call for call in calls if _name(call) in KINDS and ast.unparse(call).split("(")[1].startswith("what,")
+            ]
+            if kinds := [_name(call) for call in inner if node.lineno <= call.lineno <= (node.end_lineno or 0)]:
+                makers[node.name] = (kinds[0], words.index("what") - (words[0] == "self"))
+    for call in calls:
+        kind, at = makers.get(_name(call), ("", 0))
+        if kind and len(call.args) > at and ast.unparse(call.args[at]) != "fault.what":
+            yield kind, call.args[at]
+
+
+def _name(call: ast.Call) -> str:
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def _texts(said: ast.expr, tree: ast.Module) -> Iterator[str]:
+    """Each text that the expression can be. What is filled in becomes a word in capitals."""
+    if isinstance(said, ast.IfExp):
+        yield from (*_texts(said.body, tree), *_texts(said.orelse, tree))
+    elif isinstance(said, ast.Constant) and isinstance(said.value, str):
+        yield escape(said.value, quote=False)
+    elif isinstance(said, ast.JoinedStr):
+        parts = [part.value if isinstance(part, ast.Constant) else _filled(part) for part in said.values]
+        text = re.sub(r"(?<=[a-z'`])(?:[A-Z_]{3,}|…)+$", "", "".join(map(str, parts)))  # an end that need not be there
+        if "\n" not in text:
+            yield escape(text, quote=False)
+    elif isinstance(said, ast.BinOp) and isinstance(said.op, ast.Add):
+        yield from _texts(said.left, tree)
+    elif isinstance(said, ast.Name) and said.id == "what":
+        for node in ast.walk(tree):
+            for target in node.targets if isinstance(node, ast.Assign) else ():
+                names = [ast.unparse(name) for name in getattr(target, "elts", [target])]
+                values = getattr(node.value, "elts", [node.value])
+                if "what" in names and len(names) == len(values):
+                    yield from _texts(values[names.index("what")], tree)
+
+
+def _filled(part: ast.AST) -> str:
+    """A word for what is filled in; nothing for a suggestion, which need not be there."""
+    if isinstance(part, ast.FormattedValue | ast.Subscript | ast.Starred):
+        return _filled(part.value)
+    if isinstance(part, ast.Call):
+        if ast.unparse(part.func) in ("did_you_mean", "near"):
+            return ""
+        return _filled(part.args[0] if part.args else part.func)
+    if isinstance(part, ast.GeneratorExp | ast.ListComp):
+        return _filled(part.elt)
+    if isinstance(part, ast.Attribute):
+        return part.attr.strip("_").upper()
+    return part.id.strip("_").upper() if isinstance(part, ast.Name) and part.id not in ("near", "hint") else "…"
 
 
 def _kind(said: dict[str, Any]) -> str:
