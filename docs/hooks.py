@@ -8,8 +8,11 @@
 | `<!-- recipes -->` | every shipped recipe, with the first line of its header |
 | `<!-- file: PATH -->` | a file of the repository |
 | `<!-- demo output -->` | the output of `make demo`, as the README has it |
+| `<!-- paper: PAPER/TABLE -->` | a paper's table, as it ships |
+| `<!-- study: NAME -->` | arms and verdicts of a committed study |
 | `<!-- grammar -->` | the grammar of the freeze language, as its parser has it |
 | `<!-- messages -->` | every message of an error, with placeholders for what it fills in |
+| `<!-- figure: FILE -->` | a picture in SVG, inside the page, so that it takes its colours |
 | `<!-- benchmarks -->` | `benchmarks/README.md`, its pictures and pages beside it |
 | `<!-- not run: REASON -->`, `<!-- run by: FILE -->` | nothing; they say to a test how the block below is checked |
 """
@@ -30,13 +33,17 @@ from xmodal import errors, inventory
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import Options, load
 from xmodal.freeze.spec import GRAMMAR
+from xmodal.papers.library import find_table, shown
 from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import options_class
+from xmodal.report.numbers import hundred, points
+from xmodal.study.reading import read_study
 
-ROOT = Path(__file__).resolve().parents[1]
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
 MARK = re.compile(
-    r"^<!-- (fields|options|architecture|recipes|file|demo output|grammar|messages|benchmarks|not run|run by)"
-    r"(?:: (.+?))? -->$",
+    r"^<!-- (fields|options|architecture|recipes|file|demo output|grammar|messages|benchmarks|paper|study|figure|"
+    r"not run|run by)(?:: (.+?))? -->$",
     re.MULTILINE,
 )
 KINDS = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -82,6 +89,9 @@ def expand(markdown: str) -> str:
         "grammar": lambda _: f"```text\n{GRAMMAR.strip()}\n```",
         "messages": lambda _: _messages(),
         "benchmarks": lambda _: _benchmarks(),
+        "paper": _paper,
+        "study": _study,
+        "figure": lambda said: (DOCS / said).read_text(encoding="utf-8"),
         "not run": lambda _: "",
         "run by": lambda _: "",
     }
@@ -145,6 +155,35 @@ def _file(path: str) -> str:
 def _benchmarks() -> str:
     """The page of what was measured, without its title."""
     return (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+
+
+def _paper(name: str) -> str:
+    """Rows and columns as they are in the paper, with what it says of single numbers below."""
+    found = find_table(name)
+    rows = [[row, *(shown(*found.theirs(row, column)) for column in found.table.columns)] for row in found.table.rows]
+    notes = [
+        f"{row}, {column}: {cell.note}"
+        for row, said in found.table.rows.items()
+        for column, cell in said.cells.items()
+        if cell.note
+    ]
+    notes += [f"{row}: {said.about}" for row, said in found.table.rows.items() if said.about]
+    title = f"`{name}`. {found.table.about}." + "".join(f" {note}." for note in notes)
+    return f"{_table((found.paper_name, *found.table.columns), rows)}\n\n{title}"
+
+
+def _study(name: str) -> str:
+    """Every arm with its score, and what the study says of its difference to the control."""
+    study = read_study(ROOT / "benchmarks" / "studies" / name)
+    against = {said["arm"]: said for said in study["comparisons"]}
+    rows = []
+    for arm in study["arms"]:
+        low, high = arm["interval"]
+        row = [arm["name"], f"{arm['rate']:g}", hundred(arm["mean"]), f"{hundred(low)} to {hundred(high)}"]
+        said = against.get(arm["name"])
+        rows.append([*row, *([points(said["difference"]), said["verdict"]] if said else ["", "the control"])])
+    heads = ("arm", "rate", "test %", "95 % over seeds", "points less the control", "verdict")
+    return f"{_table(heads, rows)}\n\n`benchmarks/studies/{name}`, {len(study['report_seeds'])} seeds."
 
 
 def _messages() -> str:
@@ -214,7 +253,7 @@ def _texts(said: ast.expr, tree: ast.Module) -> Iterator[str]:
                     yield from _texts(values[names.index("what")], tree)
 
 
-def _filled(part: ast.AST) -> str:
+def _filled(part: ast.expr) -> str:
     """A word for what is filled in; nothing for a suggestion, which need not be there."""
     if isinstance(part, ast.FormattedValue | ast.Subscript | ast.Starred):
         return _filled(part.value)
