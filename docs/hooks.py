@@ -95,7 +95,8 @@ def expand(markdown: str) -> str:
         "not run": lambda _: "",
         "run by": lambda _: "",
     }
-    return MARK.sub(lambda mark: fill[mark[1]](mark[2] or ""), markdown)
+    text = MARK.sub(lambda mark: fill[mark[1]](mark[2] or ""), markdown)
+    return text.replace("](../../benchmarks/studies/", "](studies/")  # which on_files lays beside the page
 
 
 def fields(options: type[Options], *, without: tuple[str, ...] = ()) -> str:
@@ -253,7 +254,7 @@ def _texts(said: ast.expr, tree: ast.Module) -> Iterator[str]:
                     yield from _texts(values[names.index("what")], tree)
 
 
-def _filled(part: ast.expr) -> str:
+def _filled(part: Any) -> str:
     """A word for what is filled in; nothing for a suggestion, which need not be there."""
     if isinstance(part, ast.FormattedValue | ast.Subscript | ast.Starred):
         return _filled(part.value)

@@ -112,7 +112,7 @@ def test_the_site_works_over_http(site: Path, tmp_path: Path) -> None:
     found, there = list[int](), threading.Event()
 
     class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
         def do_GET(self) -> None:
