@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pages import commands, hooks, keys, page, sections
+from pages import ROOT, commands, hooks, keys, page, sections
 
 import xmodal
 from xmodal import errors
@@ -133,3 +134,35 @@ def test_a_class_has_its_fields_on_the_page(site: Path) -> None:
     for it in values:
         assert any(each.endswith(f".{it.__name__}") for each in ids)
         assert [field.name for field in dataclasses.fields(it) if field.name not in text] == []
+
+
+def test_no_message_is_made_where_the_list_cannot_see_it() -> None:
+    unseen = []
+    for file in sorted((ROOT / "xmodal").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for kind, said in hooks().written(tree):
+            handed_on = kind == "RecipeError" or (isinstance(said, ast.Name) and said.id == "what")
+            if not handed_on and not list(hooks()._texts(said, tree)):
+                unseen.append(f"{file.name}:{said.lineno}")
+    assert unseen == []
+
+
+def test_the_list_of_messages_reads_code() -> None:
+    source = """
+def refuse(self, what):
+    return UsageError(what, fix="")
+raise UsageError(f"no {self.kind} '{name}'{did_you_mean(name, known)}")
+self.refuse("out of reach" if far else "too near")
+"""
+    tree = ast.parse(source)
+    found = sorted((kind, text) for kind, said in hooks().written(tree) for text in hooks()._texts(said, tree))
+    assert found == [("UsageError", "no KIND 'NAME'"), ("UsageError", "out of reach"), ("UsageError", "too near")]
+
+
+def test_the_pages_give_the_version_of_each_schema() -> None:
+    from xmodal.run import result
+    from xmodal.study import reading as study
+
+    assert f"Schema {result.SCHEMA}." in page("reference/run-folder.md")
+    assert f"| `schema` | Version of this table: {result.SCHEMA}. |" in page("reference/run-folder.md")
+    assert f"| `schema` | Version of this form, {study.SCHEMA}. |" in page("reference/study.md")
