@@ -96,7 +96,9 @@ def expand(markdown: str) -> str:
         "run by": lambda _: "",
     }
     text = MARK.sub(lambda mark: fill[mark[1]](mark[2] or ""), markdown)
-    return text.replace("](../../benchmarks/studies/", "](studies/")  # which on_files lays beside the page
+    # On the site, on_files lays them beside the pages of explanation.
+    text = text.replace("](../../benchmarks/studies/", "](studies/")
+    return text.replace("](../benchmarks/studies/", "](explanation/studies/")
 
 
 def fields(options: type[Options], *, without: tuple[str, ...] = ()) -> str:
