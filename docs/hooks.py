@@ -23,6 +23,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -197,14 +198,16 @@ def _messages() -> str:
     return "\n\n".join(f"### From {part}\n\n{_table(('error', 'message'), rows)}" for part, rows in found.items())
 
 
-def messages() -> Iterator[tuple[str, str, str]]:
+@cache
+def messages() -> tuple[tuple[str, str, str], ...]:
     """Part of the package, error and text of each message that the code holds, once each."""
-    package = ROOT / "xmodal"
+    package, all_of_them = ROOT / "xmodal", list[tuple[str, str, str]]()
     for part in sorted({file.relative_to(package).parts[0].removesuffix(".py") for file in package.rglob("*.py")}):
         files = [package / f"{part}.py", *(package / part).rglob("*.py")]
         trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
         said = {(kind, text) for tree in trees for kind, node in written(tree) for text in _texts(node, tree)}
-        yield from ((part, kind, text) for kind, text in sorted(said))
+        all_of_them += [(part, kind, text) for kind, text in sorted(said)]
+    return tuple(all_of_them)
 
 
 def written(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
