@@ -14,7 +14,7 @@
 | `<!-- messages -->` | every message of an error, with placeholders for what it fills in |
 | `<!-- figure: FILE -->` | a picture in SVG, inside the page, so that it takes its colours |
 | `<!-- benchmarks -->` | `benchmarks/README.md`, its pictures and pages beside it |
-| `<!-- not run: REASON -->`, `<!-- run by: FILE -->` | nothing; they say to a test how the block below is checked |
+| `<!-- not run: REASON -->`, `<!-- run by: FILE -->` | nothing; how the block below is checked, or the whole page |
 """
 
 from __future__ import annotations

@@ -22,9 +22,12 @@ PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 WIDTH = 80
+PRECISION = "precision float32: XMODAL_PRECISION says so\n"
+"""What `explain` says under these tests, and the pages leave out: on the machine of a reader it is measured."""
 SHELL = ("sh", "bash", "console")
 Blocks = list[re.Match[str]]
-NOT_RUN = "<!-- not run: "
+MARK = re.compile(r"<!-- (not run|run by): (.+) -->\n\Z")
+WHOLE = re.compile(r"\A# .+\n\n<!-- run by: (.+) -->\n(?!```)")
 CONTRACTS = ("Task", "Split", "Claimant", "Tokenizer", "Body", "Head")
 
 
@@ -93,19 +96,21 @@ def examples(file: Path) -> list[re.Match[str]]:
     return [block for block in blocks(file) if block["info"] == "console" and block["body"].startswith("$ ")]
 
 
-def is_package(file: Path) -> bool:
-    """Whether a page is a package, which must be installed before its commands mean anything."""
-    return any(title(block) == "pyproject.toml" for block in blocks(file))
+def mark(block: re.Match[str]) -> tuple[str, str]:
+    """What the mark above a block says: `run by` and a test, `not run` and a reason, or nothing."""
+    found = MARK.search(block.string[: block.start()])
+    return (found[1], found[2]) if found else ("", "")
+
+
+def whole(text: str) -> str:
+    """The test that runs a page from top to bottom, as the mark below its title says, or nothing."""
+    found = WHOLE.match(text)
+    return found[1] if found else ""
 
 
 def scripts(file: Path) -> list[re.Match[str]]:
     """The shell blocks of a page, those left out that a mark says are not run."""
-    found = []
-    for block in blocks(file):
-        before = block.string[: block.start()].rstrip().rpartition("\n")[2]
-        if block["info"] in SHELL and not before.startswith(NOT_RUN):
-            found.append(block)
-    return found
+    return [block for block in blocks(file) if block["info"] in SHELL and mark(block)[0] != "not run"]
 
 
 def write_files(file: Path, folder: Path) -> None:
@@ -142,7 +147,7 @@ def run(block: re.Match[str], folder: Path, environment: Mapping[str, str] | Non
         assert done.returncode == 0, f"{block['body']}\n{done.stdout}{done.stderr}"
         return block[0]
     printed = "".join(row.rstrip() + "\n" for row in (done.stdout + done.stderr).rstrip().splitlines())
-    return f"```console\n{line}\n{printed}```"
+    return f"```console\n{line}\n{printed.replace(PRECISION, '')}```"
 
 
 def run_page(found: Blocks, file: Path, folder: Path, environment: Mapping[str, str] | None = None) -> None:

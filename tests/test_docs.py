@@ -26,13 +26,13 @@ from pages import (
     commands,
     examples,
     hooks,
-    is_package,
     name_of,
     page,
     run_page,
     scripts,
     sections,
     title,
+    whole,
 )
 
 import xmodal
@@ -51,6 +51,12 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(_leaves(nav)) == [str(file.relative_to(DOCS)) for file in PAGES]
     assert len(PAGES) >= 15
     assert [next(iter(part)) for part in nav] == ["Home", "Tutorial", "How-to", "Reference", "Explanation"]
+
+
+@pytest.mark.parametrize("file", [ROOT / "README.md", DOCS / "index.md"], ids=name_of)
+def test_every_page_is_linked_where_pages_are_listed(file: Path) -> None:
+    linked = {(file.parent / link.partition("#")[0]).resolve() for link in links(file)}
+    assert [name_of(page) for page in PAGES if page not in linked and page.name != "index.md"] == []
 
 
 def _leaves(nav: Any) -> Iterator[str]:
@@ -129,27 +135,17 @@ def test_there_are_commands_to_check() -> None:
     assert sum(len(list(lines(file))) for file in TEXTS) >= 50
 
 
-# Pages whose commands are all run, with output or without; a mark before a block says why it is not.
-RUN_WHOLE = [
-    DOCS / name
-    for name in (
-        "how-to/cluster.md",
-        "how-to/write-freeze-specs.md",
-        "tutorial/first-ablation.md",
-        "tutorial/from-laptop-to-gpu.md",
-        "tutorial/your-own-data.md",
-    )
-]
+# Pages that a mark below the title says a test runs from top to bottom: `<!-- run by: tests/FILE.py -->`.
+WHOLE = {file: by for file in PAGES if (by := whole(file.read_text(encoding="utf-8")))}
+RUN_HERE = [file for file, by in WHOLE.items() if by == "tests/test_docs.py"]
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in TEXTS if examples(file) and file not in RUN_WHOLE and not is_package(file)], ids=name_of
-)
+@pytest.mark.parametrize("file", [file for file in TEXTS if examples(file) and file not in WHOLE], ids=name_of)
 def test_a_console_example_prints_what_it_shows(file: Path, tmp_path: Path) -> None:
     run_page(examples(file), file, tmp_path)
 
 
-@pytest.mark.parametrize("file", RUN_WHOLE, ids=name_of)
+@pytest.mark.parametrize("file", RUN_HERE, ids=name_of)
 def test_every_command_of_the_page_does_what_it_shows(file: Path, tmp_path: Path) -> None:
     assert len(scripts(file)) >= 3
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
@@ -157,13 +153,14 @@ def test_every_command_of_the_page_does_what_it_shows(file: Path, tmp_path: Path
 
 
 def test_there_are_examples_to_run() -> None:
-    assert sum(len(examples(file)) for file in TEXTS) >= 7
+    assert sum(len(examples(file)) for file in TEXTS if file not in WHOLE) >= 7
+    assert len(RUN_HERE) >= 5
 
 
 def test_every_whole_recipe_in_the_pages_is_right(tmp_path: Path) -> None:
     checked = []
     for file in TEXTS:
-        if file in RUN_WHOLE or is_package(file):
+        if file in WHOLE:
             continue  # their commands read them, with the data or the component that they need
         recipes = {title(block): block["body"] for block in blocks(file) if block["info"].startswith("yaml")}
         for name, text in recipes.items():

@@ -4,6 +4,9 @@ A `console` block that begins with `$ ` is run as it stands, and what it prints 
 recipe with a title is checked there. The commands of a `sh` block are rehearsed here: run in their order, on the tiny
 form of each recipe, so that files, options and the order of steps are proved. Any other block, and one that cannot be
 rehearsed, stands below a mark: `<!-- run by: tests/FILE.py -->` or `<!-- not run: REASON -->`.
+
+A page that one test runs from top to bottom says so once, with `<!-- run by: tests/FILE.py -->` below its title. That
+covers its commands and the files that it gives; a block that is left out still says why.
 """
 
 from __future__ import annotations
@@ -15,23 +18,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import DOCS, FENCE, PAGES, ROOT, name_of
+from pages import DOCS, FENCE, PAGES, ROOT, SHELL, mark, name_of, whole
 
 from xmodal import cli
 
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 TEXTS += [page for page in PAGES if page.relative_to(DOCS).parts[0] in ("tutorial", "how-to")]
-MARK = re.compile(r"<!-- (not run|run by): (.+) -->\n\Z")
+# Those that run Python without a title, too. The others run commands, and write the files that have one.
+RUN_PYTHON = ("tests/test_howtos.py", "tests/end_to_end/test_plugin.py")
 DEMO = "<!-- demo output -->\n"
 
 
 def blocks(text: str) -> Iterator[tuple[str, str, str]]:
     """What each block is, how it begins, and what it holds: console, recipe, sh, marked, or nothing that is known."""
+    by = whole(text)
     for block in FENCE.finditer(text):
         info, before = block["info"], text[: block.start()]
-        mark = MARK.search(before)
-        if mark:
-            yield f"{mark[1]}: {mark[2]}", info, block["body"]
+        how, where = mark(block)
+        if how:
+            yield f"{how}: {where}", info, block["body"]
+        elif by:
+            ran = info in SHELL or 'title="' in info or (info == "python" and by in RUN_PYTHON)
+            yield f"run by: {by}" if ran else "", info, block["body"]
         elif info == "console" and block["body"].startswith("$ "):
             yield "console", info, block["body"]
         elif info.startswith("yaml title="):
@@ -40,6 +48,11 @@ def blocks(text: str) -> Iterator[tuple[str, str, str]]:
             yield "demo" if before.endswith(DEMO) else "sh", info, block["body"]
         else:
             yield "", info, block["body"]
+
+
+def names(test: str, file: Path) -> bool:
+    """Whether a test names a page, with its ending or without."""
+    return bool(re.search(rf"\b{re.escape(file.stem)}(\.md)?\"", (ROOT / test).read_text(encoding="utf-8")))
 
 
 def unknown(text: str) -> list[str]:
@@ -53,7 +66,8 @@ def test_every_block_is_run_or_says_why_not(file: Path) -> None:
     for kind, _, _ in blocks(text):
         how, _, where = kind.partition(": ")
         if how == "run by":
-            assert file.name in (ROOT / where).read_text(encoding="utf-8"), f"{where} does not name {file.name}"
+            taken = whole(text) == where == "tests/test_docs.py"  # it takes every page with this mark
+            assert taken or names(where, file), f"{where} does not name {file.name}"
         if how == "not run":
             assert len(where) > 15, "a reason is a reason"
 
@@ -61,6 +75,10 @@ def test_every_block_is_run_or_says_why_not(file: Path) -> None:
 def test_a_block_without_a_word_would_be_noticed() -> None:
     text = "```python\nimport os\n```\n\n<!-- not run: it is long, very long -->\n```python\nimport os\n```\n"
     assert unknown(text) == ["python: import os\n"]
+    page = "# Page\n\n<!-- run by: tests/test_docs.py -->\n\n```sh\nls\n```\n\n```python\nimport os\n```\n"
+    assert unknown(page) == ["python: import os\n"]
+    assert len(unknown(page.replace("-->\n\n", "-->\n"))) == 1
+    assert unknown(page.replace("test_docs", "test_howtos")) == []
 
 
 def test_there_are_blocks_of_every_kind() -> None:

@@ -157,7 +157,8 @@ def test_a_score_that_reads_padding_does_not_depend_on_the_batch() -> None:
 
 def test_sampled_evaluation_takes_some_batches_and_the_default_takes_all(tmp_path: Path) -> None:
     sizes = ("task.val=11", "task.test=10")
-    whole, some = (train(recipe("bit_memory_fpt", *sizes, *said), out=tmp_path).result for said in ((), (SAMPLED,)))
+    runs = [train(recipe("bit_memory_fpt", *sizes, *said), out=tmp_path) for said in ((), (SAMPLED,))]
+    whole, some = (run.result.to_dict() for run in runs)
     assert (whole["val"]["items"], whole["test"]["items"]) == (11, 10)
     assert (some["val"]["items"], some["test"]["items"]) == (8, 8)  # two batches of four
     assert "legacy" not in whole

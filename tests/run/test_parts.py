@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from xmodal.errors import RecipeError
-from xmodal.recipe import Recipe
+from xmodal.recipe import Recipe, load_recipe
+from xmodal.run.result import Result, read_result
 from xmodal.run.session import Run, train
 
 Make = Callable[..., Recipe]
@@ -40,23 +42,68 @@ def test_more_parts_than_samples_are_refused(small: Make) -> None:
         small("train.accumulate=5")
 
 
-def launch(recipe: Path, out: Path, *more: str, processes: int = 2, code: int = 0) -> str:
+RECIPE = """
+name: shared
+task: {name: bit-xor, bits: 3}
+tokenizer: {name: sequence, init: normal, std: 0.1}
+body: {name: minilm-l6, init: random, layers: "0:1"}
+head: {name: per-position}
+train: {lr: 3e-3, batch_size: 6, steps: 6, eval_every: 3}
+device: cpu
+precision: float32
+threads: 1
+"""
+
+
+def launched(recipe: Path, out: Path, *more: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
     """`accelerate launch` on the CPU, as the documentation has it."""
-    words = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
-    words += [
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "-m",
-        "xmodal",
-        "train",
-        str(recipe),
-        "--out",
-        str(out),
-    ]
-    ended = subprocess.run(
-        [sys.executable, *words, *more], capture_output=True, text=True, timeout=300, env=os.environ.copy()
+    words = ["--cpu", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
+    words += ["--dynamo_backend", "no", "-m", "xmodal", "train", str(recipe), "--out", str(out), *more]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def result_of(out: Path) -> dict[str, Any]:
+    (folder,) = (out / "shared").iterdir()
+    result = read_result(folder)
+    assert result
+    return result
+
+
+def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
+    recipe = tmp_path / "shared.yaml"
+    recipe.write_text(RECIPE)
+    one = train(load_recipe(recipe), out=tmp_path / "one")
+    ended = launched(recipe, tmp_path / "two")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("shared s0") == 1  # one of them speaks
+    (folder,) = (tmp_path / "two" / "shared").iterdir()
+    close(one, Run(folder, Result.model_validate(result_of(tmp_path / "two")), ran=True))
+    assert json.loads((folder / "environment.json").read_text())["processes"] == 2
+    again = launched(recipe, tmp_path / "two")
+    assert again.returncode == 0
+    assert "nothing to do" in again.stderr + again.stdout
+
+
+def test_two_processes_go_on_where_one_was(tmp_path: Path) -> None:
+    recipe, told = tmp_path / "shared.yaml", list[int]()
+    recipe.write_text(RECIPE)
+    whole = train(load_recipe(recipe), out=tmp_path / "whole")
+    train(
+        load_recipe(recipe),
+        out=tmp_path / "cut",
+        listeners=[lambda e: told.append(e.step)],
+        stop=lambda: max(told, default=0) > 3,
     )
-    assert (ended.returncode == 0) == (code == 0), ended.stderr[-3000:]
-    return ended.stdout + ended.stderr
+    ended = launched(recipe, tmp_path / "cut", "--resume")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert result_of(tmp_path / "cut")["test"] == whole.result.to_dict()["test"]
+
+
+def test_a_batch_too_small_for_all_is_refused(tmp_path: Path) -> None:
+    recipe = tmp_path / "shared.yaml"
+    recipe.write_text(RECIPE.replace("batch_size: 6", "batch_size: 1"))
+    ended = launched(recipe, tmp_path / "two")
+    assert ended.returncode != 0
+    assert "a batch has 1 samples" in ended.stderr
+    assert not (tmp_path / "two").exists()

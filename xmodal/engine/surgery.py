@@ -7,14 +7,12 @@ spells out in many steps become torch's own, and the body runs in a context.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from xmodal.assemble import Assembled
@@ -83,10 +81,7 @@ def in_bfloat16(forward: Callable[..., Tensor], device: str) -> Callable[..., Te
 
     @wraps(forward)
     def low(*args: Any, **kwargs: Any) -> Tensor:
-        with ExitStack() as stack:
-            stack.enter_context(torch.autocast(device, torch.bfloat16, cache_enabled=False))
-            if device == "cpu":
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        with torch.autocast(device, torch.bfloat16, cache_enabled=False):
             return forward(*args, **kwargs).float()
 
     return low

@@ -166,8 +166,11 @@ def resolve(recipe: Recipe) -> Recipe:
 
 def arithmetic(recipe: Recipe) -> Callable[[], AbstractContextManager[Any]]:
     """What makes the context of a forward pass: autocast, or nothing."""
+    graphs = recipe.compile and recipe.device.startswith("cuda")
 
     def context() -> AbstractContextManager[Any]:
+        if graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last pass left in its graph may be written over
         low = recipe.precision == "bfloat16"
         return torch.autocast(torch.device(recipe.device).type, dtype=torch.bfloat16) if low else nullcontext()
 
