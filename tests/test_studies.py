@@ -61,7 +61,7 @@ def test_a_study_is_of_the_arms_as_they_are(name: str) -> None:
     assert (said["report_seeds"], said["tuning_seeds"]) == (list(design.report), list(design.tuning))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "../precision/bit-xor", "../precision/mnist"])
 def test_the_page_shows_what_the_study_says(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

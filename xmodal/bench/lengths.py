@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xmodal.bench.step import our_step
+from xmodal.bench.steps import our_step
 from xmodal.bench.timing import alternate, endless, peak, row
 
 SYMBOLS = 8192
