@@ -38,10 +38,13 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
     Raises:
         UsageError: they cannot find each other, or a batch has too few samples for all of them.
     """
-    if recipe.device == "auto" and torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     recipe = resolve(recipe)
     cuda = recipe.device.startswith("cuda")
+    if recipe.device.startswith("cuda:"):
+        what = f"several processes cannot share {recipe.device}"
+        raise UsageError(what, where="device", why="each takes a GPU of its own", fix="set device: cuda, or auto")
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:
         distributed.init_process_group("nccl" if cuda else "gloo")
     except (ValueError, RuntimeError) as error:

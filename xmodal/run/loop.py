@@ -173,7 +173,7 @@ class Loop:
         self.optimizer = optimizers.build_optimizer(job.trainable, job.options)
         self._began = perf_counter()
         self._order = Order(len(job.train), job.options.batch_size, job.seed, job.lengths)
-        self._stop = job.ranks.answer(job.stop)
+        self.stop = job.ranks.answer(job.stop)
         self._taken: _Taken | None = None
 
     def restore(self) -> None:
@@ -235,7 +235,7 @@ class Loop:
         self.job.model.train()
         while not state.stopped:
             due = state.step and (state.step % options.eval_every == 0 or state.step == options.steps)
-            if due or self._stop():
+            if due or self.stop():
                 yield from self._settle()
                 if state.stopped:
                     break
@@ -245,9 +245,9 @@ class Loop:
                 state.stopped = "steps"
             elif options.patience and state.stale >= options.patience:
                 state.stopped = "patience"
-            elif not self._stop():
+            elif not self.stop():
                 yield from self._step()
-            if self._stop() and not state.stopped:
+            if self.stop() and not state.stopped:
                 yield from self._settle()
                 if state.stopped:
                     break
@@ -301,7 +301,7 @@ class Loop:
         job, state = self.job, self.state
         for report in self.evaluate(job.val, "val"):
             if isinstance(report, Evaluating):
-                if self._stop():
+                if self.stop():
                     return
                 yield report
                 continue

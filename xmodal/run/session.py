@@ -305,7 +305,7 @@ class _Session:
     def _test(self, task: Task, loop: Loop) -> dict[str, Any] | None:
         for report in loop.evaluate(loop.job.view(task.split("test")), "test"):
             if isinstance(report, Evaluating):
-                if self.stop():
+                if loop.stop():
                     self._tell(Stopped(loop.state.step, "interrupted"))
                     return None
                 self._tell(report)
