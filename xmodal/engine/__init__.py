@@ -2,7 +2,7 @@
 
 from xmodal.engine.kept import Kept
 from xmodal.engine.learners import LEAST, Learners, company, share
-from xmodal.engine.prefix import Prefix, Tail, prefix_of, reader
+from xmodal.engine.prefix import Prefix, Tail, Upper, left_of, prefix_of, reader
 from xmodal.engine.surgery import Surgery, operate
 
 __all__ = [
@@ -12,7 +12,9 @@ __all__ = [
     "Prefix",
     "Surgery",
     "Tail",
+    "Upper",
     "company",
+    "left_of",
     "operate",
     "prefix_of",
     "reader",

@@ -41,6 +41,7 @@ class Kept:
         self._place[order] = torch.arange(len(order))
         self._room = min(len(order), -(-met // batch_size) * batch_size)
         self._known = torch.zeros(-(-self._room // batch_size), dtype=torch.bool)
+        self._whole = False
         self._rows: list[Tensor] = []
         self._subsets: list[str] = []
 
@@ -61,10 +62,14 @@ class Kept:
 
     def _has(self, places: Tensor) -> bool:
         """Whether the samples at these places are kept; those that can be, are from now on."""
+        if self._whole:
+            return True
         if not self._room or int(places.max()) >= self._room:
             return False
         groups = (places // self._batch_size).unique()
-        return all(self._keep(group) for group in groups[~self._known[groups]].tolist())
+        kept = all(self._keep(group) for group in groups[~self._known[groups]].tolist())
+        self._whole = self._room == len(self._order) and bool(self._known.all())
+        return kept
 
     def _computed(self, indices: Tensor) -> Batch:
         batch = self._split.batch(indices)

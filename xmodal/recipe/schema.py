@@ -119,8 +119,8 @@ class Recipe(Options):
     """Whether blocks are computed again in the backward pass, in place of keeping what they said: less memory, the same
     numbers, a third more time. null is the same as false."""
     cache: bool | None = None
-    """Whether what the head reads of a sample is computed once and kept. null does so wherever neither the input layer
-    nor the body trains, and true is the same; false never does."""
+    """Whether what comes out of all that is frozen below the lowest that trains is computed once for each sample and
+    kept. null does so wherever it is a function of the sample, and true is the same; false never does."""
     threads: int | None = Field(default=None, ge=1, le=4096)
     """CPU threads; null takes torch's default. Runs repeat bit for bit with the same number."""
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from xmodal.assemble import Assembled, Model, assemble
-from xmodal.engine import Kept, Prefix, Surgery, Tail, operate, prefix_of, reader
+from xmodal.engine import Kept, Prefix, Surgery, left_of, operate, prefix_of, reader
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
 from xmodal.run.loop import Job, Loop
@@ -125,11 +125,13 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
         sampled=recipe.legacy.sampled_evaluation if recipe.legacy else None,
         lengths=lengths,
     )
-    return job if prefix_of(recipe, assembled).why else _shortened(job, assembled.model)
+    prefix = prefix_of(recipe, assembled)
+    return job if prefix.why else _shortened(job, assembled.model, prefix)
 
 
-def _shortened(job: Job, model: Model) -> Job:
-    """The same job for the output layer alone; what the head reads of a sample is computed when it is first met."""
+def _shortened(job: Job, model: Model, prefix: Prefix) -> Job:
+    """The same job for what is left of the model; what that is given of a sample is computed when it is first met."""
+    left, said = left_of(model, prefix)
 
     def view(split: Split) -> Split:
         options, order = job.options, torch.arange(len(split))
@@ -137,9 +139,9 @@ def _shortened(job: Job, model: Model) -> Job:
         if split is job.train:
             order, size = Order(len(split), options.batch_size, job.seed, job.lengths).first(), options.batch_size
             met = min(len(split), options.steps * size)
-        return Kept(split, reader(model, job.device, job.arithmetic), order, size, met)
+        return Kept(split, reader(said, job.device, job.arithmetic), order, size, met)
 
-    return replace(job, model=Tail(model), train=view(job.train), val=view(job.val), view=view)
+    return replace(job, model=left, train=view(job.train), val=view(job.val), view=view)
 
 
 def endless(recipe: Recipe) -> Recipe:

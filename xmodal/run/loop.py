@@ -149,10 +149,11 @@ class Asked:
         for part in self.parts:
             share = len(part.targets) / job.options.batch_size
             with job.arithmetic():
-                loss = score.loss(job.model(part), part.targets).mean() * share
+                loss = score.loss(job.model(part), part.targets).mean()
+            loss = loss if share == 1 else loss * share
             loss.backward()
             losses.append(loss.detach())
-        loss = torch.stack(losses).sum()
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         if job.ranks.count > 1:
             gradients = [parameter.grad for parameter in job.trainable.values() if parameter.grad is not None]
             *sums, loss = job.ranks.sum([*gradients, loss], job.stop())

@@ -15,7 +15,7 @@ import torch
 from xmodal.assemble import Assembled
 from xmodal.bodies.description import BODY_FILE
 from xmodal.bodies.weights import digest
-from xmodal.engine import Tail
+from xmodal.engine import Tail, Upper
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
@@ -232,7 +232,7 @@ class _Session:
             loop.restore()
         self.loop = loop
         surroundings = environment(recipe, self.threads) | {
-            "kept": isinstance(job.model, Tail),
+            "kept": isinstance(job.model, (Tail, Upper)),
             "beside": self.beside,
             "processes": self.ranks.count,
         }
