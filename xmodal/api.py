@@ -120,6 +120,8 @@ def plan(model: Any, spec: str | Spec = "body - ln - pos", *, name: str = "") ->
 
     from xmodal.bodies.foreign import claim
 
+    if not isinstance(spec, str | freeze.Spec):
+        raise UsageError(f"a spec is text, and this is {type(spec).__name__}", where="plan", fix='"body - ln - pos"')
     parsed = freeze.parse(spec) if isinstance(spec, str) else spec
     if callable(getattr(model, "claims", None)):
         claimant = model
@@ -155,7 +157,13 @@ def export(run: str | Path, file: str | Path, *, force: bool = False) -> Path:
     if file.suffix != ".safetensors":
         fix = f"call it {file.with_suffix('.safetensors').name}" if file.name else "name a file"
         raise UsageError("a delta is a safetensors file", where=str(file), why="its name says otherwise", fix=fix)
-    if file.exists() and not force:
+    try:
+        there, inside = file.exists() or file.is_symlink(), file.resolve().is_relative_to(Path(run).resolve())
+    except (OSError, ValueError) as error:
+        raise UsageError("no file can have that name", where=str(file)[:80], why=str(error)) from None
+    if inside:
+        raise UsageError("the file is in the run's own folder", where=str(file), fix="name one outside of it")
+    if there and not force:
         raise UsageError("the file is there already", where=str(file), fix="name another, or --force replaces it")
     delta = read_delta(run)
     try:

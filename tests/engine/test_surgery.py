@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,36 @@ def test_a_run_in_bfloat16_goes_on_to_the_bit(tmp_path: Path) -> None:
     )
     again = train(recipe, out=tmp_path / "cut", resume=True).result
     assert (again["status"], again["test"], again["last_loss"]) == ("done", whole["test"], whole["last_loss"])
+
+
+def test_a_block_is_computed_twice() -> None:
+    recipe, calls = recipe_on("gpt2", precision="float32", gradient_checkpointing="true"), list[int]()
+    assembled = ready(recipe)
+    mlp = assembled.model.body.model.h[0].mlp
+    real = mlp.forward
+    mlp.forward = lambda hidden: calls.append(len(hidden)) or real(hidden)
+    batch = task_of(recipe).split("train").batch(torch.arange(8))
+    score.loss(assembled.model(batch), batch.targets).mean().backward()
+    assert calls == [8, 8]
+
+
+def test_a_copy_has_values_of_its_own() -> None:
+    recipe = recipe_on("gpt2", precision="bf16-frozen")
+    model = ready(recipe).model.eval()
+    batch = task_of(recipe).split("train").batch(torch.arange(4))
+    other = copy.deepcopy(model.body)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            if not parameter.is_meta:
+                parameter.zero_()
+        tokens = model.tokenizer(batch)
+        assert other(tokens).abs().max() == 0
+        assert model.body(tokens).abs().max() > 0
+
+
+def test_a_matrix_is_rounded_where_its_bias_trains() -> None:
+    spec = "freeze='body - attn.bias - ffn.bias'"
+    recipe = load_recipe(shipped()["bit_xor_fpt"], [*ON_GPT2, "body.init=random", "precision=bf16-frozen", spec])
+    assembled = ready(recipe)
+    assert operate(recipe, assembled).matrices == 2 * 4
+    assert {each.dtype for each in assembled.plan.trainable().values()} == {torch.float32}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import xmodal
 from xmodal.recipe import Recipe
-from xmodal.run import session
+from xmodal.run import bare
 from xmodal.run.delta import FORMAT, read_delta
 from xmodal.run.session import task_of
 
@@ -59,8 +59,8 @@ def test_the_model_gives_the_runs_own_logits_to_the_bit(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[Any] = []
-    real: Callable[..., Any] = session.assemble
-    monkeypatch.setattr(session, "assemble", lambda *said, **more: built.append(real(*said, **more)) or built[-1])
+    real: Callable[..., Any] = bare.assemble
+    monkeypatch.setattr(bare, "assemble", lambda *said, **more: built.append(real(*said, **more)) or built[-1])
     run = xmodal.train(recipe, out=tmp_path / "runs")
     own = built[0].model.eval()  # as the run left it, at its best step
     samples = batch(recipe)
@@ -204,7 +204,7 @@ def test_it_is_laid_over_a_model_of_your_own(delta: Path, recipe: Recipe, tiny_g
     ("change", "said"),
     [
         (lambda model: model.h[1].attn.c_attn.weight.data.add_(1), "other values"),
-        (lambda model: model.half(), "it holds float16"),
+        (lambda model: model.half(), "holds float16 in"),
         (lambda model: setattr(model, "h", model.h[:1]), "has no ln[1]"),
     ],
     ids=["values", "precision", "layers"],

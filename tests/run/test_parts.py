@@ -110,3 +110,19 @@ def test_a_batch_too_small_for_all_is_refused(tmp_path: Path) -> None:
     assert ended.returncode != 0
     assert "a batch has 1 samples" in ended.stderr
     assert not (tmp_path / "two").exists()
+
+
+def test_processes_with_different_recipes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text(RECIPE)
+    program = tmp_path / "other.py"
+    program.write_text(
+        "import os, sys\n"
+        "from xmodal.__main__ import main\n"
+        f"sys.argv = ['xmodal', 'train', {str(tmp_path / 'shared.yaml')!r}, '--seed', os.environ['RANK']]\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(program)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert ended.returncode != 0
+    assert "the processes of this run were given different recipes" in ended.stderr
+    assert not (tmp_path / "runs").exists()

@@ -33,10 +33,12 @@ def step(
     """
     import torch
 
+    from xmodal.run.bare import resolve
     from xmodal.run.session import environment
 
     recipe = endless(recipe)
-    ours = {name: recipe.model_copy(update={"precision": name}) for name in precisions or [recipe.precision]}
+    asked = [resolve(recipe.model_copy(update={"precision": name})) for name in precisions or [recipe.precision]]
+    ours = {each.precision: each for each in asked}
     plain = recipe.model_copy(update={"precision": "float32"})
     dropout = recipe.body.model_copy(update={"dropout": PUBLISHED_DROPOUT})
     acts = [our_step(each) for each in ours.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ class Body(nn.Module):
         self.family, self.anatomy = family, family.anatomy
         self.width, self.context, self.causal = family.anatomy.width, family.anatomy.context, family.anatomy.causal
         self.prefix = family.anatomy.prefix
+        self.in_bfloat16 = False
+        """Whether matrix products are computed in bfloat16; what is given, said, added up and normed is float32."""
         self.model: Any = family.build(dropout)
         self.source_names = {parameter: name for name, parameter in self.model.named_parameters()}
         """A checkpoint's name for each parameter, before blocks are dropped."""
@@ -41,4 +44,7 @@ class Body(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch positions width"]:
         """Hidden states after the last norm; the body's own prefix tokens stand in front."""
-        return self.family.forward(self.model, tokens)
+        if not self.in_bfloat16:
+            return self.family.forward(self.model, tokens)
+        with torch.autocast(tokens.values.device.type, torch.bfloat16, cache_enabled=False):
+            return self.family.forward(self.model, tokens).float()

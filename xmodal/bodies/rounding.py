@@ -13,7 +13,7 @@ DTYPES = ("float32", "bfloat16")
 
 
 def round_frozen(body: nn.Module, trains: Callable[[nn.Parameter], bool]) -> list[Tensor]:
-    """Rounds every matrix that the body multiplies by, with its bias, if neither trains; in place.
+    """Rounds every matrix that the body multiplies by, and its bias, if it does not train; in place.
 
     Args:
         body: of any architecture that is made of torch's linear layers, or of GPT-2's transposed ones.
@@ -24,10 +24,10 @@ def round_frozen(body: nn.Module, trains: Callable[[nn.Parameter], bool]) -> lis
     """
     rounded = []
     for linear in _linears(body):
-        own = list(linear.parameters(recurse=False))
-        if not any(trains(each) for each in own):
-            for each in own:
+        for each in linear.parameters(recurse=False):
+            if not trains(each):
                 each.data = each.data.to(torch.bfloat16)
+        if not trains(linear.weight):
             rounded.append(linear.weight)
     return rounded
 

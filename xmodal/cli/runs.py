@@ -211,25 +211,29 @@ def explain(
     loaded = load(recipe, overrides, None, False) if recipe else None
     from xmodal import console
 
+    engine, note = None, ""
     if loaded:
         from xmodal.assemble import assemble
         from xmodal.run.bare import engine_of
 
         assembled, title = assemble(loaded, weights=False), f"{loaded.name}: {loaded.body.name}"
-        plan, engine = assembled.plan, engine_of(loaded, assembled)
+        plan = assembled.plan
+        try:
+            engine = engine_of(loaded, assembled)
+        except UsageError as error:  # a device that is not on this machine
+            engine, note = None, f"{error.what}: what the engine does there is not known"
     else:
         from xmodal import freeze as specs
         from xmodal.bodies import body_options, skeleton
 
         assert body is not None
-        engine = None
         spec = "body - ln - pos" if freeze is None else freeze
         plan, title = specs.parse(spec).on(skeleton(body_options(body)), name=body), body
     said = plan.to_dict() | (engine.to_dict() if engine else {})
     if as_json:
         console.write(json.dumps(said, indent=2))
         return
-    console.show_plan(said, title, str(engine or ""))
+    console.show_plan(said, title, str(engine or note))
 
 
 @app.command()

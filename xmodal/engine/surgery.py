@@ -1,18 +1,18 @@
 """What is changed in a model before it runs, so that its frozen part costs less: in place, for every architecture.
 
 No architecture is written twice. Frozen matrices get another dtype and stay where they are, activations that a library
-spells out in many steps become torch's own, and the body runs in a context.
+spells out in many steps become torch's own, and the body is told to multiply in bfloat16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from xmodal.assemble import Assembled
@@ -68,23 +68,10 @@ def operate(recipe: Recipe, assembled: Assembled) -> Surgery:
         trains = {id(parameter) for parameter in assembled.plan.trainable().values()}
         matrices = round_frozen(body, lambda parameter: id(parameter) in trains)
         done = Surgery(done.activations, len(matrices), sum(each.numel() for each in matrices))
-        if not getattr(body, "in_bfloat16", False):
-            body.forward = in_bfloat16(body.forward, torch.device(recipe.device).type)
-            body.in_bfloat16 = True
+        body.in_bfloat16 = True
     if recipe.gradient_checkpointing:
         done = Surgery(done.activations, done.matrices, done.numbers, _recompute(body))
     return done
-
-
-def in_bfloat16(forward: Callable[..., Tensor], device: str) -> Callable[..., Tensor]:
-    """`forward` with its matrix products in bfloat16; what it is given, says, adds up and norms is float32."""
-
-    @wraps(forward)
-    def low(*args: Any, **kwargs: Any) -> Tensor:
-        with torch.autocast(device, torch.bfloat16, cache_enabled=False):
-            return forward(*args, **kwargs).float()
-
-    return low
 
 
 def _fuse(body: nn.Module) -> int:

@@ -18,8 +18,8 @@ from xmodal.report.tables import Cell, Table, named
 from xmodal.run.session import task_of
 from xmodal.run.trained import Trained, load_trained
 
-CLOSE = 1e-4
-"""Most by which a logit may differ where the attention is computed step by step."""
+CLOSE, CLOSE_IN_BFLOAT16 = 1e-4, 3e-2
+"""Most by which a logit may differ where the attention is computed step by step, as a share of the largest or of 1."""
 MOST_SHOWN = 32
 """Tokens on a side of a drawn map; longer ones are drawn by means over neighbours."""
 SPLIT = "val"
@@ -118,12 +118,13 @@ def looked(trained: Trained, sample: int, where: str) -> list[Tensor]:
             why="it has none, or one that never holds all weights of a layer at once",
             fix="name an arm with another body",
         )
+    close = CLOSE_IN_BFLOAT16 * max(1.0, float(fast.abs().max())) if model.body.in_bfloat16 else CLOSE
     # Written so that NaN is no agreement.
-    if not (off := float((fast - slow).abs().max())) <= CLOSE:
+    if not (off := float((fast - slow).abs().max())) <= close:
         raise XmodalError(
             "attention in plain steps gives other outputs than the model",
             where=where,
-            why=f"a logit differs by {off:.2g}, and at most {CLOSE:g} is rounding",
+            why=f"a logit differs by {off:.2g}, and at most {close:g} is rounding",
             fix="please report it: the maps would not be those of the model",
         )
     return [_real(weights, mask) for weights in eager.weights]

@@ -175,6 +175,14 @@ def load_delta(path: str | Path, plan: Plan) -> dict[str, Tensor]:
             fix="take the whole model, xmodal.load_model(FILE), or train with precision: float32",
         )
     held = {str(entry.site): entry.parameter for entry in plan.entries if entry.site.role in BODY_ROLES}
+    if odd := [name for name, each in held.items() if each.is_meta or each.dtype != torch.float32]:
+        what = "has no values" if held[odd[0]].is_meta else f"holds {str(held[odd[0]].dtype).removeprefix('torch.')}"
+        raise UsageError(
+            f"{plan.name} {what} in {odd[0]}",
+            where=str(delta.where),
+            why="trained values are float32, and would be rounded or lost there",
+            fix="lay the delta over the model in float32, and convert it then",
+        )
     trained = {name: tensor for name, tensor in delta.tensors.items() if _role(name) in BODY_ROLES}
     if wrong := [name for name, tensor in trained.items() if name not in held or held[name].shape != tensor.shape]:
         has = f"it has {tuple(held[wrong[0]].shape)} there" if wrong[0] in held else "it has no such parameter"

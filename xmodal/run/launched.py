@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -16,17 +17,13 @@ from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
 from xmodal.run.bare import resolve
 from xmodal.run.folder import RunFolder
+from xmodal.run.precision import VARIABLE, automatic
 from xmodal.run.ranks import Ranks
 
 
 def asked_for() -> bool:
     """Whether a launcher started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def beside_the_first() -> bool:
-    """Whether it is one of those that leave nothing."""
-    return asked_for() and os.environ.get("RANK", "0") != "0"
 
 
 @contextmanager
@@ -38,8 +35,7 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
     Raises:
         UsageError: they cannot find each other, or a batch has too few samples for all of them.
     """
-    recipe = resolve(recipe)
-    cuda = recipe.device.startswith("cuda")
+    cuda = resolve(recipe.model_copy(update={"precision": "float32"})).device.startswith("cuda")
     if recipe.device.startswith("cuda:"):
         what = f"several processes cannot share {recipe.device}"
         raise UsageError(what, where="device", why="each takes a GPU of its own", fix="set device: cuda, or auto")
@@ -51,6 +47,7 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
         fix = "start it with: accelerate launch --num_processes N -m xmodal train RECIPE"
         raise UsageError("the processes of this run cannot meet", why=str(error), fix=fix) from None
     ranks = Ranks(distributed.get_rank(), distributed.get_world_size())
+    recipe = _agreed(recipe, ranks)
     parts = ranks.count * (recipe.train.accumulate or 1)
     run = RunFolder(out, recipe).path.relative_to(out)
     try:
@@ -68,3 +65,23 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
                 yield ranks, Path(place)
     finally:
         distributed.destroy_process_group()
+
+
+def _agreed(recipe: Recipe, ranks: Ranks) -> Recipe:
+    """The recipe as all of them resolve it; what `auto` is, the first process says.
+
+    Raises:
+        UsageError: they were given different recipes.
+    """
+    said: list[Any] = [resolve(recipe).precision if ranks.rank == 0 else None]
+    distributed.broadcast_object_list(said)
+    if recipe.precision == "auto":
+        os.environ[VARIABLE] = said[0]
+        automatic.cache_clear()
+    recipe = resolve(recipe)
+    found: list[Any] = [None] * ranks.count
+    distributed.all_gather_object(found, (recipe.digest(), recipe.seed))
+    if len(set(found)) > 1:
+        why = "; ".join(f"process {rank} has {digest}, seed {seed}" for rank, (digest, seed) in enumerate(found))
+        raise UsageError("the processes of this run were given different recipes", why=why, fix="give all the same")
+    return recipe

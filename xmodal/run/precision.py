@@ -111,5 +111,5 @@ def _read() -> dict[str, dict[str, str]]:
         return {
             machine: asdict(Choice(**choice)) for machine, choice in known.items() if choice["precision"] in CHOICES
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}  # it is measured again

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from xmodal import seeds
+from xmodal.errors import XmodalError
 
 
 class Ranks:
@@ -50,7 +51,15 @@ class Ranks:
         device = own[0].device
         told = torch.tensor([float(stop)], dtype=torch.float64, device=device)
         flat = torch.cat([*(each.flatten().double() for each in own), told])
-        distributed.all_reduce(flat)
+        try:
+            distributed.all_reduce(flat)
+        except RuntimeError as error:
+            raise XmodalError(
+                "another process of this run is gone",
+                where=f"process {self.rank} of {self.count}",
+                why=str(error).splitlines()[0].rpartition("]")[2].strip(),
+                fix="see what it said, then start all of them again with --resume",
+            ) from None
         self.stopping = bool(flat[-1])
         parts = flat[:-1].split([each.numel() for each in own])
         return [part.view_as(each).to(each.dtype) for part, each in zip(parts, own, strict=True)]

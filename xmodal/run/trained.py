@@ -10,7 +10,7 @@ import torch
 from xmodal.assemble import Model, assemble
 from xmodal.bodies.weights import digest
 from xmodal.engine import operate
-from xmodal.errors import DamagedError, XmodalError
+from xmodal.errors import DamagedError, UsageError, XmodalError
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK
 from xmodal.run.checkpoint import lay_over
@@ -32,13 +32,14 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Model
         logits = model(batch)
 
     Its body is rebuilt from the weights on this machine, or from the seed, and what the run trained is laid over it;
-    digests prove that both are the run's. The task's data need not be here.
+    digests show that its body is the run's. The task's data need not be here.
 
     Args:
         path: what `xmodal export` wrote, or a run folder.
         device: where the model lives.
 
     Raises:
+        UsageError: there is no such device.
         MissingError: there is no such file, the run has not ended with a best step, or the body's weights are not here.
         DamagedError: the file cannot be read, or what is made of it is not the body that the run ended with.
         XmodalError: the body's weights are not those that the run was made with.
@@ -52,9 +53,16 @@ def load_trained(folder: Path) -> Trained:
 
 
 def _rebuilt(delta: Delta, device: torch.device | str) -> Trained:
+    try:
+        torch.empty(0, device=device)
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it holds no values")
+    except RuntimeError as error:
+        raise UsageError(f"no device '{device}' here", why=str(error).splitlines()[0][:200]) from None
     # Autocast belongs to the device that the run was on; rounded matrices and fused activations belong to the model.
     precision = "float32" if delta.recipe.precision == "bfloat16" else delta.recipe.precision
-    recipe = delta.recipe.model_copy(update={"device": str(device), "precision": precision})
+    told = {"device": str(device), "precision": precision, "gradient_checkpointing": None}
+    recipe = delta.recipe.model_copy(update=told)
     assembled = assemble(recipe, device=device, specs=delta.specs)
     body = recipe.body.name
     if (found := assembled.source["digest"]) != delta.body_digest:
