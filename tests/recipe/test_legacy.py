@@ -197,7 +197,7 @@ def test_a_run_with_a_switch_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
     (started,) = [event for event in heard if isinstance(event, Started)]
     assert [*started.warnings] == made.faults == run.result["legacy"]
     assert len(made.faults) == 3
-    console.show_results([run.result])
+    console.show_results([run.result.to_dict()])
     shown = capsys.readouterr().out
     assert all(fault in shown for fault in made.faults)
     # The lock holds the switches, and gives the same run.
