@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+import browser
 import pytest
 
 from xmodal.report.content import chapters
 from xmodal.report.gather import gather
 from xmodal.report.page import page
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="no chromium on PATH: apt-get install chromium")
+pytestmark = browser.needs_browser
 
 PROBE = """
 <script>
@@ -56,19 +54,7 @@ def probe(text: str, width: int, file: Path) -> Path:
 
 
 def browse(file: Path, folder: Path, width: int, scheme: str, *words: str) -> str:
-    assert BROWSER
-    command = [
-        BROWSER,
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder / 'profile'}",
-        f"--blink-settings=preferredColorScheme={('dark', 'light').index(scheme)}",
-        f"--window-size={width},900",
-        *words,
-        file.as_uri(),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return browser.browse(file.as_uri(), folder, f"--window-size={width},900", *words, scheme=scheme, patient=False)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xmodal.bench.timing import ANOTHER, alternate, endless, peak, published, row
+from xmodal.bench.timing import ANOTHER, alternate, by_hand, endless, peak, row
 
 
 def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     recipe = endless(recipe)
     bodies = (recipe.body.model_copy(update={"dropout": rate}) for rate in (0.1, 0.0))
     lone, several = (recipe.model_copy(update={"body": body}) for body in bodies)
-    acts = [step_of(several, count), step_of(several, 1), published(lone)]
+    acts = [step_of(several, count), step_of(several, 1), by_hand(lone, published=True)[0]]
     together, alone, theirs = alternate(acts, rounds, 1)
     own = [taken / count for taken in together]
     peaks = [peak(step_of, torch.get_num_threads(), several, size) for size in (1, count)]

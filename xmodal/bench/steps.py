@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from xmodal.bench.timing import alternate, endless, peak, published, ratio, row, training
+from xmodal.bench.timing import alternate, by_hand, endless, peak, ratio, row, training
 
 PUBLISHED_DROPOUT = 0.1
 """Of GPT-2 as it comes, which the published loop leaves on."""
@@ -42,16 +42,16 @@ def step(
     plain = recipe.model_copy(update={"precision": "float32"})
     dropout = recipe.body.model_copy(update={"dropout": PUBLISHED_DROPOUT})
     acts = [our_step(each) for each in ours.values()]
-    careful, module = _careful(plain)
-    acts += [published(plain.model_copy(update={"body": dropout})), careful]
+    careful, module = by_hand(plain, published=False)
+    acts += [by_hand(plain.model_copy(update={"body": dropout}), published=True)[0], careful]
     *times, theirs, cared = alternate(acts, rounds, steps)
-    loop, by_hand = "the published loop", f"a careful loop around {module}"
+    loop, script = "the published loop", f"a careful loop around {module}"
     rows = [row(f"xmodal, {name}", taken, "s", loop) for name, taken in zip(ours, times, strict=True)]
-    rows += [row(loop, theirs, "s", "itself"), row(by_hand, cared, "s", "itself")]
+    rows += [row(loop, theirs, "s", "itself"), row(script, cared, "s", "itself")]
     for name, taken in zip(ours, times, strict=True):
         rows += [
             ratio(taken, theirs, f"{name}: times as fast", loop),
-            ratio(taken, cared, f"{name}: times as fast", by_hand),
+            ratio(taken, cared, f"{name}: times as fast", script),
         ]
     rows += _shares(recipe, dict(zip(ours, times, strict=True)))
     if memory:
@@ -68,33 +68,6 @@ def our_step(recipe: Any) -> Callable[[], Any]:
 
     events = training(recipe, task_of(recipe), Path())
     return lambda: next(events)
-
-
-def _careful(recipe: Any) -> tuple[Callable[[], None], str]:
-    import torch
-    from torch import nn
-
-    from xmodal.assemble import assemble
-    from xmodal.run.session import task_of
-
-    device, train = torch.device(recipe.device), task_of(recipe).split("train")
-    assembled = assemble(recipe, device=device)
-    model, parameters = assembled.model.train(), list(assembled.plan.trainable().values())
-    optimizer, order = torch.optim.Adam(parameters, lr=recipe.train.lr), torch.Generator().manual_seed(0)
-    module: Any = model.body.model
-
-    def careful() -> None:
-        batch = train.batch(torch.randint(len(train), (recipe.train.batch_size,), generator=order)).to(device)
-        tokens = model.tokenizer(batch)
-        logits = model.head(module(inputs_embeds=tokens.values).last_hidden_state, tokens)
-        loss = nn.functional.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, recipe.train.clip_norm or float("inf"))
-        optimizer.step()
-        loss.item()
-
-    return careful, type(module).__name__
 
 
 def _shares(recipe: Any, times: dict[str, list[float]]) -> list[dict[str, Any]]:

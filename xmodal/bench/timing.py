@@ -58,9 +58,15 @@ def training(recipe: Any, task: Any, folder: Path) -> Iterator[Any]:
     return bare_loop(recipe, task, folder).events()
 
 
-def published(recipe: Any) -> Callable[[], None]:
-    """A step of the published loop (Lu 2021): the library's module in float32 as it comes, Adam over all parameters, of
-    which the frozen ones have no gradient, no clipping, and accuracy in numpy in every step."""
+def by_hand(recipe: Any, *, published: bool) -> tuple[Callable[[], None], str]:
+    """A step that calls the library's module itself, in float32, and the name of that module's class.
+
+    Args:
+        recipe: whose body, dropout and batches it takes.
+        published: as Lu 2021 does it, Adam over all parameters, of which the frozen ones have no gradient, no clipping,
+            and accuracy in numpy in every step; else as a careful script would, with the recipe's trainable parameters
+            and clipping.
+    """
     import numpy as np
     import torch
     from torch import nn
@@ -68,22 +74,28 @@ def published(recipe: Any) -> Callable[[], None]:
     from xmodal.assemble import assemble
     from xmodal.run.session import task_of
 
-    device = torch.device(recipe.device)
-    model, train = assemble(recipe, device=device).model.train(), task_of(recipe).split("train")
-    optimizer, order = torch.optim.Adam(model.parameters(), lr=recipe.train.lr), torch.Generator().manual_seed(0)
+    device, train = torch.device(recipe.device), task_of(recipe).split("train")
+    assembled = assemble(recipe, device=device)
+    model = assembled.model.train()
+    module: Any = model.body.model
+    parameters = list(model.parameters() if published else assembled.plan.trainable().values())
+    optimizer, order = torch.optim.Adam(parameters, lr=recipe.train.lr), torch.Generator().manual_seed(0)
 
     def step() -> None:
         batch = train.batch(torch.randint(len(train), (recipe.train.batch_size,), generator=order)).to(device)
         tokens = model.tokenizer(batch)
-        logits = model.head(model.body.model(inputs_embeds=tokens.values).last_hidden_state, tokens)
+        logits = model.head(module(inputs_embeds=tokens.values).last_hidden_state, tokens)
         loss = nn.functional.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
         optimizer.zero_grad()
         loss.backward()
+        if not published:
+            nn.utils.clip_grad_norm_(parameters, recipe.train.clip_norm or float("inf"))
         optimizer.step()
-        np.mean(logits.detach().cpu().numpy().argmax(axis=-1) == batch.targets.cpu().numpy())
+        if published:
+            np.mean(logits.detach().cpu().numpy().argmax(axis=-1) == batch.targets.cpu().numpy())
         loss.item()
 
-    return step
+    return step, type(module).__name__
 
 
 def peak(make: Callable[..., Callable[[], Any]], threads: int, *arguments: Any) -> float:

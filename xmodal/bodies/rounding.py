@@ -8,9 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-DTYPES = ("float32", "bfloat16")
-"""How the matrices that were frozen are held, as `body.json` says."""
-
 
 def round_frozen(body: nn.Module, trains: Callable[[nn.Parameter], bool]) -> list[Tensor]:
     """Rounds every matrix that the body multiplies by, and its bias, if it does not train; in place.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from xmodal.assemble import Assembled
@@ -61,17 +61,17 @@ def operate(recipe: Recipe, assembled: Assembled) -> Surgery:
         recipe: with `device` and `precision` resolved.
         assembled: its model, with values or without.
     """
-    body, done = assembled.model.body, Surgery()
-    if recipe.precision in FUSED:
-        done = Surgery(activations=_fuse(body))
+    body, matrices = assembled.model.body, list[Tensor]()
     if recipe.precision == "bf16-frozen":
         trains = {id(parameter) for parameter in assembled.plan.trainable().values()}
         matrices = round_frozen(body, lambda parameter: id(parameter) in trains)
-        done = Surgery(done.activations, len(matrices), sum(each.numel() for each in matrices))
         body.in_bfloat16 = True
-    if recipe.gradient_checkpointing:
-        done = Surgery(done.activations, done.matrices, done.numbers, _recompute(body))
-    return done
+    return Surgery(
+        activations=_fuse(body) if recipe.precision in FUSED else 0,
+        matrices=len(matrices),
+        numbers=sum(each.numel() for each in matrices),
+        blocks=_recompute(body) if recipe.gradient_checkpointing else 0,
+    )
 
 
 def _fuse(body: nn.Module) -> int:

@@ -117,7 +117,7 @@ class Recipe(Options):
     """Whether the model goes through torch.compile; on a GPU with CUDA graphs."""
     gradient_checkpointing: bool | None = None
     """Whether blocks are computed again in the backward pass, in place of keeping what they said: less memory, the same
-    numbers, a third more time. null is the same as false."""
+    numbers, more time. null is the same as false."""
     cache: bool | None = None
     """Whether what comes out of all that is frozen below the lowest that trains is computed once for each sample and
     kept. null does so wherever it is a function of the sample, and true is the same; false never does."""

@@ -44,13 +44,13 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
     try:
         distributed.init_process_group("nccl" if cuda else "gloo")
     except (ValueError, RuntimeError) as error:
-        fix = "start it with: accelerate launch --num_processes N -m xmodal train RECIPE"
+        fix = "start it with: accelerate launch --multi_gpu --num_processes N -m xmodal train RECIPE"
         raise UsageError("the processes of this run cannot meet", why=str(error), fix=fix) from None
-    ranks = Ranks(distributed.get_rank(), distributed.get_world_size())
-    recipe = _agreed(recipe, ranks)
-    parts = ranks.count * (recipe.train.accumulate or 1)
-    run = RunFolder(out, recipe).path.relative_to(out)
     try:
+        ranks = Ranks(distributed.get_rank(), distributed.get_world_size())
+        recipe = _agreed(recipe, ranks)
+        parts = ranks.count * (recipe.train.accumulate or 1)
+        run = RunFolder(out, recipe).path.relative_to(out)
         if parts > recipe.train.batch_size:
             why = f"{ranks.count} processes make {parts} parts of it"
             raise UsageError(f"a batch has {recipe.train.batch_size} samples", where="train.batch_size", why=why)

@@ -10,11 +10,13 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import get_args
 
 import torch
 
 from xmodal import sources
 from xmodal.errors import UnwrittenError, UsageError
+from xmodal.recipe import Recipe
 from xmodal.run.whole import write_json
 
 WORTH = 1.2
@@ -25,7 +27,7 @@ HOPELESS = 4
 """How many times slower the first product in bfloat16 may be before no more are tried."""
 VARIABLE = "XMODAL_PRECISION"
 """Says what `auto` is, for machines that must agree."""
-CHOICES = ("float32", "float32-fused", "bfloat16", "bf16-frozen")
+CHOICES = tuple(name for name in get_args(Recipe.model_fields["precision"].annotation) if name != "auto")
 FILE = "machine.json"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16", "sve")
 """What of a CPU decides how fast its products are, in the words of Linux."""
