@@ -231,6 +231,36 @@ def test_an_interaction_that_is_supported_is_said(
     assert any("factors interact" in line for line in notes({**study.said, "contrasts": contrasts})) == interact
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, True),
+        ({"verdict": "contradicted"}, True),
+        ({"verdict": "not resolved"}, False),
+        ({"rate": 0.001}, False),
+        ({"tuning_seeds": [1000, 1001, 1002]}, False),
+        ({"swept": False}, False),
+    ],
+)
+def test_two_rates_that_few_tuning_seeds_chose_are_told_beside_a_verdict(
+    study: FoundStudy, changed: dict[str, Any], told: bool
+) -> None:
+    said: Any = copy.deepcopy(study.said)
+    control, arm = said["arms"]
+    control |= {"name": "whole", "rate": 0.001, "curve": [{"rate": 0.001, "val": 0.5}, {"rate": 0.01, "val": 0.75}]}
+    arm |= {"name": "half", "rate": changed.get("rate", 0.01)}
+    arm["curve"] = [{"rate": 0.01, "val": 0.875}, {"rate": 0.1, "val": 1.0}]
+    effect = {"arm": "half", "control": "whole", "verdict": changed.get("verdict", "supported")}
+    said |= {"comparisons": [effect], "contrasts": [], "reversals": [], "tuning_seeds": [1000]}
+    said |= {key: value for key, value in changed.items() if key in said}
+    line = (
+        "half: at rate 0.01, whole at 0.001, by 1 tuning seed, whose luck is in no interval here; "
+        "at one rate for both, on validation: +12.5 at 0.01"
+    )
+    assert (line in notes(said)) == told
+    assert any("luck" in note for note in notes(said)) == told
+
+
 def test_a_main_effect_is_called_by_its_levels() -> None:
     levels = [{"ffn": ffn, "init": init} for init in ("pretrained", "random") for ffn in ("trained", "frozen")]
     study = {"arms": [{"levels": one} for one in (*levels, {})]}

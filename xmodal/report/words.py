@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xmodal.report.numbers import percent
+from xmodal.report.numbers import percent, points
 
 MOST = 3
 """Pairs of arms that are named, of those whose order depends on the rate."""
+ENOUGH = 3
+"""Tuning seeds for which an accident of one of them is no longer told beside a verdict."""
 
 
 def notes(study: Mapping[str, Any]) -> list[str]:
@@ -21,6 +23,7 @@ def notes(study: Mapping[str, Any]) -> list[str]:
         f"{100 * study['power']:.0f} %",
         "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
         _averages(study["contrasts"]),
+        *_luck(study),
         *_reversals(study["reversals"]),
     ]
     return [line for line in lines if line]
@@ -41,6 +44,30 @@ def _averages(contrasts: Sequence[Mapping[str, Any]]) -> str:
     if any(len(effect["factors"]) > 1 and effect["verdict"] == "supported" for effect in contrasts):
         return "factors interact: a main effect is an average over the other factors, and need not hold at each level"
     return ""
+
+
+def _luck(study: Mapping[str, Any]) -> list[str]:
+    """Comparisons that say something of two rates, which few tuning seeds chose: no report seed can tell that apart."""
+    seeds = len(study["tuning_seeds"])
+    arms = {arm["name"]: arm for arm in study["arms"]}
+    return [
+        _two_rates(arms[effect["arm"]], arms[effect["control"]], seeds)
+        for effect in study["comparisons"]
+        if study["swept"] and seeds < ENOUGH and effect["verdict"] in ("supported", "contradicted")
+        if arms[effect["arm"]]["rate"] != arms[effect["control"]]["rate"]
+    ]
+
+
+def _two_rates(arm: Mapping[str, Any], control: Mapping[str, Any], seeds: int) -> str:
+    ours, theirs = ({at["rate"]: at["val"] for at in each["curve"]} for each in (arm, control))
+    both = sorted({arm["rate"], control["rate"]} & ours.keys() & theirs.keys())
+    there = ", ".join(f"{points(ours[rate] - theirs[rate])} at {rate:g}" for rate in both)
+    return (
+        f"{arm['name']}: at rate {arm['rate']:g}, {control['name']} at {control['rate']:g}, by {seeds} tuning "
+        f"seed{'s' * (seeds > 1)}, whose luck is in no interval here"
+        + f"; at one rate for both, on validation: {there}"
+        * bool(both)
+    )
 
 
 def _reversals(pairs: Sequence[Sequence[str]]) -> list[str]:
