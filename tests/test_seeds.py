@@ -72,3 +72,10 @@ def test_neighbouring_streams_are_not_related() -> None:
 def test_the_hash_is_blake2() -> None:
     digest = hashlib.blake2b(b"order\x1f0\x1f3", digest_size=8).digest()
     assert seeds.stream("order", 0, 3) == int.from_bytes(digest, "big") >> 1
+
+
+def test_a_step_is_seeded_as_torch_would_be() -> None:
+    torch.manual_seed(17)
+    wanted = torch.rand(8)
+    seeds.reseed(17, torch.device("cpu"))
+    assert torch.equal(torch.rand(8), wanted)

@@ -33,6 +33,19 @@ def torch_generator(name: str, seed: int, *counters: int | str) -> torch.Generat
     return torch.Generator().manual_seed(stream(name, seed, *counters))
 
 
+def reseed(seed: int, device: torch.device) -> None:
+    """Seeds what torch draws from by itself (dropout) on the CPU and on that device.
+
+    On the CPU it is `torch.manual_seed` without the stack trace that this keeps for a GPU that is not in use.
+    """
+    import torch
+
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def numpy_generator(name: str, seed: int, *counters: int | str) -> numpy.random.Generator:
     """A numpy generator (Philox) on that stream."""
     import numpy

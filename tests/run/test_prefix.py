@@ -71,6 +71,32 @@ def test_the_numbers_are_those_of_the_plain_path(reservoir: Make, tmp_path: Path
     assert started[0] == started[1]
 
 
+@pytest.mark.parametrize(("cache", "taken"), [("auto", 1), ("false", 2)])
+def test_one_thread_takes_the_steps_of_an_output_layer_and_all_ask_the_body(
+    reservoir: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str, taken: int
+) -> None:
+    asking, taking, said = set[int](), set[int](), Model.said
+
+    def spy(self: Model, batch: Batch) -> tuple[Tensor, Tokens]:
+        asking.add(torch.get_num_threads())
+        return said(self, batch)
+
+    def step(self: torch.optim.Adam) -> None:
+        taking.add(torch.get_num_threads())
+        plain(self)
+
+    plain = torch.optim.Adam.step
+    monkeypatch.setattr(Model, "said", spy)
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    recipe = reservoir(*([] if cache == "auto" else [f"cache={cache}"]), "threads=2")
+    before = torch.get_num_threads()
+    try:
+        train(recipe, out=tmp_path)
+        assert (asking, taking, torch.get_num_threads()) == ({2}, {taken}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_interrupted_run_goes_on_to_the_same_bits(reservoir: Make, tmp_path: Path) -> None:
     straight = train(reservoir(), out=tmp_path / "straight")
     for step in (5, 13, 19):

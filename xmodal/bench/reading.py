@@ -27,45 +27,38 @@ def data(recipes: Sequence[Any], rounds: int) -> dict[str, Any]:
         MissingError: data or weights are not on this machine.
     """
     import tempfile
-    from itertools import count
+    from itertools import count as naturals
 
     import torch
 
     from xmodal.run.order import Order
     from xmodal.run.session import environment, task_of
+    from xmodal.run.threads import threads
 
-    threads, rows, recipes = torch.get_num_threads(), [], [endless(recipe) for recipe in recipes]
+    count, rows, recipes = torch.get_num_threads(), [], [endless(recipe) for recipe in recipes]
     for recipe in recipes:
         size, task = recipe.train.batch_size, task_of(recipe)
-        train, numbers = task.split("train"), count()
+        train, numbers = task.split("train"), naturals()
         order = Order(len(train), size, recipe.seed)
 
         def read(train: Any = train, order: Order = order, numbers: Iterator[int] = numbers) -> None:
-            torch.set_num_threads(1)
-            for _ in range(_READS):
-                train.batch(order.indices(next(numbers)))
+            with threads(1):
+                for _ in range(_READS):
+                    train.batch(order.indices(next(numbers)))
 
         with tempfile.TemporaryDirectory() as folder:
             events = training(recipe, task, Path(folder))
-
-            def train_step(events: Iterator[Any] = events) -> None:
-                torch.set_num_threads(threads)
-                next(events)
-
-            try:
-                reads, steps = alternate([read, train_step], rounds, 1)
-            finally:
-                torch.set_num_threads(threads)
+            reads, steps = alternate([read, lambda events=events: next(events)], rounds, 1)
         fed, trained = [_READS * size / taken for taken in reads], [size / taken for taken in steps]
         ratios = [a / b for a, b in zip(fed, trained, strict=True)]
         against = f"a step on {recipe.body.name}"
         rows += [
             row(f"{recipe.name}: batches of {size}, one thread", fed, "samples/s", against),
-            row(f"{recipe.name}: {against}, threads: {threads}", trained, "samples/s", "itself"),
+            row(f"{recipe.name}: {against}, threads: {count}", trained, "samples/s", "itself"),
             row(f"{recipe.name}: ratio", ratios, "x", against),
         ]
     title = f"reading against training, {rounds} rounds of {_READS} batches and one step"
-    return {"title": title, "rows": rows, "environment": environment(recipes[0], threads)}
+    return {"title": title, "rows": rows, "environment": environment(recipes[0], count)}
 
 
 def cache(recipe: Any, rounds: int) -> dict[str, Any]:

@@ -141,7 +141,9 @@ def _shortened(job: Job, model: Model, prefix: Prefix) -> Job:
             met = min(len(split), options.steps * size)
         return Kept(split, reader(said, job.device, job.arithmetic), order, size, met)
 
-    return replace(job, model=left, train=view(job.train), val=view(job.val), view=view)
+    # To wake a second thread for an output layer takes longer than the layer does.
+    threads = 1 if prefix.block is None else None
+    return replace(job, model=left, train=view(job.train), val=view(job.val), view=view, threads=threads)
 
 
 def endless(recipe: Recipe) -> Recipe:

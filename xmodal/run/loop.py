@@ -31,6 +31,7 @@ from xmodal.run.evaluate import Scores, evaluate
 from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
 from xmodal.run.order import Order
 from xmodal.run.ranks import Ranks
+from xmodal.run.threads import threads
 from xmodal.tasks.splits import batches_of
 from xmodal.tensors import Batch
 from xmodal.types import Split
@@ -89,6 +90,7 @@ class Job:
         sampled: batches that an evaluation takes at random in place of the whole split, or None.
         ranks: the processes that train it.
         lengths: of the samples of `train`, where batches are to be of similar lengths, or None.
+        threads: that take a step, where it is too small to be shared out among all of them; None for all.
     """
 
     model: nn.Module
@@ -107,6 +109,7 @@ class Job:
     sampled: int | None = None
     ranks: Ranks = field(default_factory=Ranks)
     lengths: Tensor | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Asked:
     def alone(self) -> Answer:
         """Puts them there."""
         job, began, losses = self.job, perf_counter(), []
-        torch.manual_seed(job.ranks.stream("dropout", job.seed, self.step))
+        seeds.reseed(job.ranks.stream("dropout", job.seed, self.step), job.device)
         for part in self.parts:
             share = len(part.targets) / job.options.batch_size
             with job.arithmetic():
@@ -267,8 +270,13 @@ class Loop:
             group["lr"] = lr
         parts = job.ranks.mine(self._order.indices(state.step)).tensor_split(job.options.accumulate or 1)
         batches = [job.train.batch(part).to(job.device) for part in parts]
-        self.optimizer.zero_grad()
         prepared = perf_counter() - began
+        with threads(job.threads):
+            yield from self._taking(batches, lr, prepared)
+
+    def _taking(self, batches: Sequence[Batch], lr: float, prepared: float) -> Moves:
+        job, state = self.job, self.state
+        self.optimizer.zero_grad()
         answer = yield Asked(job, batches, state.step)
         assert answer
         yield from self._settle()

@@ -8,8 +8,6 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from xmodal.errors import DamagedError, MissingError
 from xmodal.recipe import Recipe
 from xmodal.run.bare import bare_loop, endless, resolve
@@ -17,6 +15,7 @@ from xmodal.run.events import Evaluating, Stepped
 from xmodal.run.folder import RunFolder
 from xmodal.run.result import FINISHED
 from xmodal.run.session import task_of
+from xmodal.run.threads import threads
 from xmodal.study.attempts import cores
 from xmodal.study.design import Design
 
@@ -73,17 +72,15 @@ def _free_memory() -> int:
 
 def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
     missing = [trial for trial in design.trials() if not _is_there(trial.recipe, out)]
-    threads, seconds = torch.get_num_threads(), 0.0
-    try:
-        for arm in design.arms.arms:
-            ours = [trial for trial in missing if trial.arm is arm]
-            if ours:
-                train, test = _seconds(arm.recipe, max(1, cores() // workers))
-                seconds += (
-                    sum(trial.share for trial in ours) * train + sum(trial.purpose == "report" for trial in ours) * test
-                )
-    finally:
-        torch.set_num_threads(threads)
+    seconds = 0.0
+    for arm in design.arms.arms:
+        ours = [trial for trial in missing if trial.arm is arm]
+        if ours:
+            with threads(arm.recipe.threads or max(1, cores() // workers)):
+                train, test = _seconds(arm.recipe)
+            seconds += (
+                sum(trial.share for trial in ours) * train + sum(trial.purpose == "report" for trial in ours) * test
+            )
     # The best parameters once, the last ones with the two moments of Adam.
     disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
     return {"runs": len(missing), "seconds": round(seconds / workers, 1), "disk": disk}
@@ -97,10 +94,9 @@ def _is_there(recipe: Recipe, out: Path) -> bool:
     return bool(result) and result["status"] in FINISHED
 
 
-def _seconds(recipe: Recipe, threads: int) -> tuple[float, float]:
+def _seconds(recipe: Recipe) -> tuple[float, float]:
     """Of training with its looks at validation, and of the test."""
     began = perf_counter()
-    torch.set_num_threads(recipe.threads or threads)
     options, task = recipe.train, task_of(recipe)
     with TemporaryDirectory() as folder:  # one that diverges saves itself
         loop = bare_loop(endless(recipe), task, Path(folder))
