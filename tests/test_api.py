@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+import torch
 
 import xmodal
 from xmodal import api
@@ -46,12 +49,73 @@ def test_what_is_no_recipe_is_refused(given: dict[str, Any], said: str) -> None:
         xmodal.load(**{"recipe": "quickstart", **given})
 
 
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"trackers": None}, "trackers"),
+        ({"trackers": 5}, "trackers"),
+        ({"trackers": [[]]}, "trackers"),
+        ({"out": 5}, "out"),
+        ({"out": "a\0b"}, "out"),
+        ({"out": "~nobody-of-this-name/x"}, "out"),
+        ({"out": "a" * 300}, "out"),
+        ({"listeners": 5}, "listeners"),
+        ({"listeners": [5]}, "listeners"),
+        ({"stop": None}, "stop"),
+        ({"ranks": 5}, "ranks"),
+    ],
+)
+def test_what_train_cannot_take_is_refused_before_it_begins(
+    given: dict[str, Any], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(xmodal.UsageError) as caught:
+        xmodal.train(xmodal.load("quickstart", tiny=True), **given)
+    assert caught.value.where == where
+    assert caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: xmodal.load(LONG),
+        lambda: xmodal.load_model(LONG),
+        lambda: xmodal.load_model(None),  # type: ignore[arg-type]
+        lambda: xmodal.export(LONG, "d.safetensors"),
+        lambda: xmodal.export("runs", f"{LONG}.safetensors"),
+        lambda: xmodal.export(None, "d.safetensors"),  # type: ignore[arg-type]
+        lambda: xmodal.load_delta("d.safetensors", None),  # type: ignore[arg-type]
+        lambda: xmodal.plan(torch.nn.Linear),
+    ],
+)
+def test_what_can_be_nothing_is_refused(call: Callable[[], Any]) -> None:
+    with pytest.raises(xmodal.UsageError) as caught:
+        call()
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [lambda: 5, lambda: iter([("a", torch.nn.Parameter(torch.zeros(1)))]), lambda: iter([5]), lambda needed: needed],
+)
+def test_claims_that_are_none_are_an_error_of_the_model(claims: Callable[..., Any]) -> None:
+    model = torch.nn.Linear(1, 1)
+    model.claims = claims  # type: ignore[assignment]
+    with pytest.raises(xmodal.XmodalError, match="claims its parameters wrongly"):
+        xmodal.plan(model)
+
+
 def test_train_takes_a_seed_and_a_folder_by_name(tmp_path: Path) -> None:
     recipe = xmodal.load("quickstart", tiny=True)
     run = xmodal.train(recipe, seed=5, out=str(tmp_path))
     assert (run.result.seed, run.result.tiny, run.folder.parent) == (5, True, tmp_path / "quickstart")
     again = xmodal.train(xmodal.load("quickstart", seed=5, tiny=True), out=tmp_path)
     assert not again.ran
+    assert not xmodal.train(recipe, seed=numpy.int64(5), out=tmp_path).ran  # type: ignore[arg-type]
     assert again.result.test == run.result.test
     for wrong in (-1, 2**32, True, 1.5):
         with pytest.raises(xmodal.UsageError, match="is no seed"):

@@ -20,9 +20,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RECIPE = PACKAGE.parent / "recipes" / "quickstart.yaml"
 
 ORDER = (
-    "types", "tensors", "errors", "seeds", "components", "sources", "tasks", "tokenizers", "bodies", "freeze", "heads",
-    "recipe", "assemble", "engine", "run", "trackers", "study", "report", "papers", ("bench", "inventory", "console"),
-    "api", "cli", "pytest_plugin", "__main__",
+    "types", "tensors", "errors", "paths", "seeds", "components", "sources", "tasks", "tokenizers", "bodies", "freeze",
+    "heads", "recipe", "assemble", "engine", "run", "trackers", "study", "report", "papers",
+    ("bench", "inventory", "console"), "api", "cli", "pytest_plugin", "__main__",
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in ((names,) if isinstance(names, str) else names)}
 REFERENCE = re.compile(r"xmodal\.[\w.]+:\w+")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodal import freeze
 from xmodal.console import RunView, in_notebook
 from xmodal.errors import UnwrittenError, UsageError
+from xmodal.paths import given
 from xmodal.recipe import Recipe
 from xmodal.run import session
-from xmodal.run.delta import read_delta
+from xmodal.run.delta import is_delta, read_delta
 from xmodal.run.events import Listener
+from xmodal.run.folder import holds_run
 from xmodal.run.ranks import Ranks
 from xmodal.run.session import Run
 from xmodal.trackers import track
@@ -67,14 +70,21 @@ def train(
         )
     if isinstance(trackers, str):
         trackers = [trackers]
+    names, heard = _listed(trackers, "trackers"), _listed(listeners, "listeners")
+    for each, where in [*((one, "listeners") for one in heard), (stop, "stop")]:
+        if not callable(each):
+            raise UsageError(f"{each!r} is no function"[:200], where=where, fix="give a function")
+    if not isinstance(ranks, Ranks | None):
+        raise UsageError(f"{ranks!r} is not Ranks"[:200], where="ranks", fix="leave it out")
+    out = given(out, "out")
     if seed is not None:
         recipe = reseeded(recipe, seed)
     view = RunView() if (interactive() if progress is None else progress) else None
     try:
-        with track(trackers, recipe, view.warn if view else None) as tracking:
-            heard = [*listeners, *([view] if view else []), *tracking]
+        with track(names, recipe, view.warn if view else None) as tracking:
+            heard = [*heard, *([view] if view else []), *tracking]
             how: dict[str, Any] = {"resume": resume, "force": force, "listeners": heard, "stop": stop, "ranks": ranks}
-            return session.train(recipe, out=Path(out), **how)
+            return session.train(recipe, out=out, **how)
     finally:
         if view:
             view.close()
@@ -86,9 +96,20 @@ def reseeded(recipe: Recipe, seed: int) -> Recipe:
     Raises:
         UsageError: it is no seed.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    try:
+        whole = None if isinstance(seed, bool) else index(seed)  # of numpy, too
+    except TypeError:
+        whole = None
+    if whole is None or not 0 <= whole < 2**32:
         raise UsageError(f"{seed!r} is no seed", where="seed", fix="give a whole number from 0 to 4294967295")
-    return recipe.model_copy(update={"seed": seed})
+    return recipe.model_copy(update={"seed": whole})
+
+
+def _listed(those: Any, where: str) -> list[Any]:
+    try:
+        return list(those)
+    except TypeError:
+        raise UsageError(f"{type(those).__name__} is no list", where=where, fix=f"{where}=[...]") from None
 
 
 def interactive() -> bool:
@@ -123,7 +144,7 @@ def plan(model: Any, spec: str | Spec = "body - ln - pos", *, name: str = "") ->
     if not isinstance(spec, str | freeze.Spec):
         raise UsageError(f"a spec is text, and this is {type(spec).__name__}", where="plan", fix='"body - ln - pos"')
     parsed = freeze.parse(spec) if isinstance(spec, str) else spec
-    if callable(getattr(model, "claims", None)):
+    if not isinstance(model, type) and callable(getattr(model, "claims", None)):
         claimant = model
     elif isinstance(model, nn.Module):
         claimant = claim(model)
@@ -142,7 +163,7 @@ def export(run: str | Path, file: str | Path, *, force: bool = False) -> Path:
     Args:
         run: a run folder.
         file: where to; `.safetensors`.
-        force: replace a file that is there.
+        force: replace a file that is there, if an export wrote it.
 
     Returns:
         The file.
@@ -153,18 +174,18 @@ def export(run: str | Path, file: str | Path, *, force: bool = False) -> Path:
         DamagedError: the run's files cannot be read, or do not fit together.
         UnwrittenError: the disk is full, or the folder cannot be written.
     """
-    file = Path(file).expanduser()
+    file, run = given(file, "the file to export to"), given(run, "a run")
     if file.suffix != ".safetensors":
         fix = f"call it {file.with_suffix('.safetensors').name}" if file.name else "name a file"
         raise UsageError("a delta is a safetensors file", where=str(file), why="its name says otherwise", fix=fix)
-    try:
-        there, inside = file.exists() or file.is_symlink(), file.resolve().is_relative_to(Path(run).resolve())
-    except (OSError, ValueError) as error:
-        raise UsageError("no file can have that name", where=str(file)[:80], why=str(error)) from None
-    if inside:
-        raise UsageError("the file is in the run's own folder", where=str(file), fix="name one outside of it")
-    if there and not force:
-        raise UsageError("the file is there already", where=str(file), fix="name another, or --force replaces it")
+    if holds_run(file.resolve()):
+        raise UsageError("the file is in the folder of a run", where=str(file), fix="name one outside of it")
+    if file.exists() or file.is_symlink():
+        if not force:
+            raise UsageError("the file is there already", where=str(file), fix="name another, or --force replaces it")
+        if not is_delta(file):
+            why = "it is not one that xmodal export wrote, and --force replaces no others"
+            raise UsageError("the file is there already", where=str(file), why=why, fix="name another, or remove it")
     delta = read_delta(run)
     try:
         delta.save(file)

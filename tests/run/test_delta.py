@@ -19,7 +19,8 @@ from torch import Tensor
 import xmodal
 from xmodal.recipe import Recipe
 from xmodal.run import bare
-from xmodal.run.delta import FORMAT, read_delta
+from xmodal.run.checkpoint import content_digest
+from xmodal.run.delta import FORMAT, LARGEST, read_delta
 from xmodal.run.session import task_of
 
 FROM_FILES = """\
@@ -130,6 +131,75 @@ def changed(file: Path, act: Callable[[dict[str, Tensor], dict[str, str]], None]
     save_file(tensors, file, metadata=header)
 
 
+def resealed(file: Path, act: Callable[[dict[str, Tensor], dict[str, str]], None]) -> None:
+    """Changed by somebody who knows how the digest is made."""
+
+    def forge(tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+        del header["digest"]
+        act(tensors, header)
+        header["digest"] = content_digest(tensors, json.dumps(header, sort_keys=True))
+
+    changed(file, forge)
+
+
+def spec(**said: Any) -> Callable[[dict[str, Tensor], dict[str, str]], None]:
+    """The target said to be another."""
+
+    def act(_: dict[str, Tensor], header: dict[str, str]) -> None:
+        sample, target = json.loads(header["specs"])
+        header["specs"] = json.dumps([sample, target | said])
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [
+        (lambda _, header: header.update(specs='["a", "b"]'), "pop"),
+        (spec(count="3"), "valid integer"),
+        (spec(count=-5), "such as none are"),
+        (spec(count=10**13), "such as none are"),
+        (spec(count=LARGEST + 1), "such as none are"),
+        (spec(ahead=1), "valid boolean"),
+        (spec(classes=3), "is not of finite float32"),
+        (lambda _, header: header.update(result="null"), "its result is none"),
+        (lambda tensors, _: tensors.update({"head.evil": torch.zeros(1)}), "it holds head.evil"),
+        (lambda tensors, _: tensors.pop("ln.final.weight"), "it lacks ln.final.weight"),
+        (lambda tensors, _: tensors["ln.final.weight"].fill_(float("nan")), "is not of finite float32"),
+        (
+            lambda tensors, _: tensors.update({"ln.final.bias": tensors["ln.final.bias"].double()}),
+            "not of finite float32",
+        ),
+    ],
+)
+def test_a_file_that_was_sealed_again_must_still_fit_its_recipe(
+    delta: Path, act: Callable[[dict[str, Tensor], dict[str, str]], None], why: str
+) -> None:
+    resealed(delta, act)
+    with pytest.raises(xmodal.MissingError, match="not a delta that can be read") as caught:
+        xmodal.load_model(delta)
+    assert why in caught.value.why
+
+
+def test_a_body_other_than_the_runs_own_is_not_handed_out(delta: Path) -> None:
+    resealed(delta, lambda tensors, _: tensors["ln.final.weight"].add_(1))
+    with pytest.raises(xmodal.MissingError, match="the body is not the one that the run ended with"):
+        xmodal.load_model(delta)
+
+
+def test_the_best_parameters_of_another_run_are_not_exported(run: xmodal.Run, recipe: Recipe, tmp_path: Path) -> None:
+    other = xmodal.train(recipe, seed=1, out=tmp_path / "runs")
+    shutil.copy(other.folder / "checkpoint" / "best.safetensors", run.folder / "checkpoint")
+    with pytest.raises(xmodal.MissingError, match="the checkpoint cannot be read"):
+        xmodal.export(run.folder, tmp_path / "new.safetensors")
+
+
+def test_a_run_that_rounded_its_body_is_laid_over_none(recipe: Recipe, tiny_gpt2: Path, tmp_path: Path) -> None:
+    rounded = xmodal.train(recipe.model_copy(update={"precision": "bf16-frozen"}), out=tmp_path / "runs")
+    with pytest.raises(xmodal.UsageError, match="held its frozen matrices in bfloat16"):
+        xmodal.load_delta(rounded.folder, xmodal.plan(own(tiny_gpt2)))
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -177,6 +247,45 @@ def test_a_file_that_is_there_is_kept(run: xmodal.Run, delta: Path, tmp_path: Pa
         xmodal.export(run.folder, delta / "x.safetensors")
     assert caught.value.exit_code == 1
     assert "--out" not in caught.value.fix
+
+
+def test_an_export_spoils_no_run_and_no_other_file(
+    run: xmodal.Run, recipe: Recipe, delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = xmodal.train(recipe, seed=1, out=tmp_path / "runs")
+    monkeypatch.setenv("HOME", str(run.folder.parent))
+    home = f"~/{run.folder.name}"
+    (tmp_path / "link").symlink_to(other.folder)
+    for folder in (run.folder, home, other.folder, tmp_path / "link"):
+        for name in ("checkpoint/best.safetensors", "x.safetensors"):
+            with pytest.raises(xmodal.UsageError, match="in the folder of a run"):
+                xmodal.export(home, f"{folder}/{name}", force=True)
+    weights = tmp_path / "weights.safetensors"
+    save_file({"a": torch.zeros(1)}, weights)
+    before = weights.read_bytes()
+    with pytest.raises(xmodal.UsageError, match="there already") as caught:
+        xmodal.export(run.folder, weights, force=True)
+    assert "not one that xmodal export wrote" in caught.value.why
+    assert weights.read_bytes() == before
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    with pytest.raises(xmodal.UsageError, match="no path can be"):
+        xmodal.export(run.folder, tmp_path / "loop.safetensors")
+    assert xmodal.export(run.folder, delta, force=True) == delta
+    long = tmp_path / f"{'l' * 243}.safetensors"  # as long as a name may be
+    assert xmodal.export(run.folder, long).is_file()
+
+
+def test_an_export_that_is_interrupted_leaves_nothing(
+    run: xmodal.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    there = set(tmp_path.iterdir())
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        xmodal.export(run.folder, tmp_path / "d.safetensors")
+    assert set(tmp_path.iterdir()) == there
 
 
 def own(folder: Path, layers: int = 2) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from xmodal import sources
-from xmodal.errors import UsageError
+from xmodal.errors import UnwrittenError, UsageError
 from xmodal.run import precision
 from xmodal.run.precision import FILE, VARIABLE, Choice, automatic
 
@@ -27,6 +28,25 @@ def test_it_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     automatic.cache_clear()
     monkeypatch.setattr(precision, "_measured", lambda device: pytest.fail("it was measured again"))
     assert automatic("cpu") == first
+
+
+def test_another_machine_that_shares_the_folder_measures_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    automatic("cpu")
+    automatic.cache_clear()
+    monkeypatch.setattr(precision, "_processor", lambda: "another")
+    monkeypatch.setattr(precision, "_measured", lambda device: Choice("bf16-frozen", "it was measured"))
+    assert automatic("cpu").why == "it was measured"
+    assert len(json.loads((sources.home() / FILE).read_text())) == 2
+
+
+def test_where_it_cannot_be_kept_the_processes_that_follow_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UnwrittenError("cannot write")
+
+    monkeypatch.setattr(precision, "write_json", refuse)
+    monkeypatch.setenv(VARIABLE, "")  # so that it is as before when this test is over
+    said = automatic("cpu")
+    assert os.environ[VARIABLE] == said.precision
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"a": {"precision": "float8", "why": ""}}', "\0"])

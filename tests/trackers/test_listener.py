@@ -171,6 +171,19 @@ def test_a_package_that_is_not_there_is_named_with_what_installs_it(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_package_that_is_broken_is_named_with_what_it_said(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb.py").write_text("raise TypeError('Descriptors cannot be created directly.')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("wandb", "xmodal.trackers.wandb"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(xmodal.XmodalError, match="wandb is installed and cannot be imported") as caught:
+        xmodal.train(recipe, out=tmp_path / "runs", trackers=["wandb"])
+    assert "Descriptors" in caught.value.why
+    assert not (tmp_path / "runs").exists()
+
+
 def test_no_tracker_is_imported_before_it_is_named() -> None:
     assert api.train
     assert {name for name in ("mlflow", "trackio", "wandb") if isinstance(sys.modules.get(name), type(sys))} == set()

@@ -113,8 +113,12 @@ class Plan:
 
 def make_plan(spec: Spec, model: Claimant, *, name: str, where: str = "") -> Plan:
     """What `Spec.on` gives."""
-    claims = list(model.claims())
-    faults = list(_faults(claims, model))
+    try:
+        claims = list(model.claims())
+        faults = [f"{each!r} is no Site with its parameter"[:200] for each in claims if not _is_claim(each)]
+    except Exception as error:  # whatever stands in a method of the user's
+        claims, faults = [], [f"{type(error).__name__}: {error}"]
+    faults = faults or list(_faults(claims, model))
     if faults:
         raise XmodalError(
             f"{name} claims its parameters wrongly: {'; '.join(faults)}",
@@ -123,6 +127,11 @@ def make_plan(spec: Spec, model: Claimant, *, name: str, where: str = "") -> Pla
             fix="yield every parameter once, with a site of its own; tied parameters are one tensor at one site",
         )
     return _plan(spec, claims, name, where=where)
+
+
+def _is_claim(each: Any) -> bool:
+    is_pair = isinstance(each, tuple) and len(each) == 2
+    return is_pair and isinstance(each[0], Site) and isinstance(each[1], nn.Parameter)
 
 
 def _plan(

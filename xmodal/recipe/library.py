@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.errors import UsageError, did_you_mean
+from xmodal.paths import given
 from xmodal.recipe.check import load_recipe
 from xmodal.recipe.schema import Recipe
 
@@ -68,7 +69,7 @@ def find_recipe(asked: str) -> Path:
     Raises:
         UsageError: it is neither.
     """
-    path, name = Path(asked), asked.replace("-", "_")
+    path, name = given(asked, "recipe"), asked.replace("-", "_")
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     known = shipped()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.errors import DamagedError, MissingError
+from xmodal.paths import given
 from xmodal.run.result import RESULT, read_result
 from xmodal.study.reading import STUDY, differing, read_study, runs_of
 
@@ -63,7 +64,7 @@ def gather(folders: Sequence[Path]) -> Found:
     runs: dict[Path, FoundRun] = {}
     studies: dict[Path, FoundStudy] = {}
     damaged: dict[str, DamagedError] = {}
-    for folder in folders:
+    for folder in (given(folder, "runs") for folder in folders):
         if not folder.is_dir():
             raise MissingError("no such folder of runs", where=str(folder), fix="name folders that xmodal train wrote")
         for place, kind in _places(folder):

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from xmodal import types
+from xmodal.assemble import assemble
 from xmodal.bodies import sites
 from xmodal.bodies.description import read_description
 from xmodal.bodies.weights import digest as body_digest
 from xmodal.errors import DamagedError, MissingError, RecipeError, UsageError
 from xmodal.freeze import Plan
+from xmodal.paths import given
 from xmodal.recipe import Recipe
 from xmodal.recipe.check import recipe_in
 from xmodal.recipe.lock import write_lock
@@ -30,6 +33,8 @@ from xmodal.run.whole import write_whole
 from xmodal.types import BODY_ROLES, SampleSpec, Site, TargetSpec
 
 FORMAT, SCHEMA = "xmodal-delta", 1
+LARGEST = 2**20
+"""More labels, symbols, tokens or numbers a side no sample has; a file that says so would fill the memory."""
 SPECS: tuple[type[Any], ...] = (types.Continuous, types.Symbols, types.Letters, types.Classes, types.PerPosition)
 
 
@@ -86,13 +91,22 @@ def read_delta(path: str | Path) -> Delta:
         MissingError: there is no such file, or the run has not ended with a best step.
         DamagedError: the file is cut off, was changed, or is none of ours; or the run's own files do not fit together.
     """
-    path = Path(path).expanduser()
+    path = given(path, "a run or what xmodal export wrote")
     if path.is_dir():
         return _of_run(path)
     if not path.is_file():
         why = "it is neither a file nor a folder" if path.exists() else "nothing has that name"
         raise MissingError(f"no {path}", why=why, fix="name a file that xmodal export wrote, or a run folder")
     return _of_file(path)
+
+
+def is_delta(file: Path) -> bool:
+    """Whether `Delta.save` wrote it, as far as its header says."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return (opened.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
 
 
 def _of_run(folder: Path) -> Delta:
@@ -129,10 +143,13 @@ def _of_file(file: Path) -> Delta:
             raise ValueError("it was changed: its digest is not that of what it holds")
         sample, target = (_spec(said) for said in json.loads(header["specs"]))
         result, digests = json.loads(header["result"]), (header["body_digest"], header["trained_digest"])
+        if not isinstance(result, dict):
+            raise ValueError("its result is none")
         recipe = recipe_in(header["recipe"], f"{file}, its recipe")
+        _fit(tensors, recipe, (sample, target))
     except RecipeError:
         raise  # of another version, or of a plugin that is not here: it says so
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         fix = "export it again: xmodal export RUN FILE"
         raise DamagedError("not a delta that can be read", where=str(file), why=why, fix=fix) from None
@@ -141,7 +158,22 @@ def _of_file(file: Path) -> Delta:
 
 def _spec(said: dict[str, Any]) -> Any:
     kind = {kind.__name__: kind for kind in SPECS}[said.pop("is")]
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in said.items()})
+    spec = TypeAdapter(kind).validate_json(json.dumps(said), strict=True)
+    numbers = [number for value in asdict(spec).values() for number in (value if isinstance(value, tuple) else [value])]
+    if not all(isinstance(number, bool) or 0 < number <= LARGEST for number in numbers):
+        raise ValueError(f"it is for samples and answers such as none are: {spec}")
+    return spec
+
+
+def _fit(tensors: Mapping[str, Tensor], recipe: Recipe, specs: tuple[SampleSpec, TargetSpec]) -> None:
+    """Raises ValueError where tensors are not those that the recipe trains, which nothing need be read or drawn for."""
+    wanted = assemble(recipe, weights=False, specs=specs).plan.trainable()
+    if odd := sorted(tensors.keys() ^ wanted.keys()):
+        raise ValueError(f"it {'lacks' if odd[0] in wanted else 'holds'} {odd[0]}, which its recipe does not say")
+    for name, tensor in tensors.items():
+        shape = tuple(wanted[name].shape)
+        if tensor.shape != shape or tensor.dtype != torch.float32 or not tensor.isfinite().all():
+            raise ValueError(f"its {name} is not of finite float32 numbers, {shape}")
 
 
 def load_delta(path: str | Path, plan: Plan) -> dict[str, Tensor]:
@@ -166,6 +198,9 @@ def load_delta(path: str | Path, plan: Plan) -> dict[str, Tensor]:
         UsageError: the model lacks a parameter, or has other shapes, or other values where the run had frozen ones; or
             the run rounded those.
     """
+    if not isinstance(plan, Plan):
+        what = f"a delta is laid over what a plan knows, and this is {type(plan).__name__}"
+        raise UsageError(what, where="load_delta", fix="xmodal.load_delta(FILE, xmodal.plan(model))")
     delta = read_delta(path)
     if delta.recipe.precision == "bf16-frozen":
         raise UsageError(

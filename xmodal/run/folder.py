@@ -198,6 +198,11 @@ class RunFolder:
         self._events.clear()
 
 
+def holds_run(path: Path) -> bool:
+    """Whether a file, with all links followed, would lie in the folder of a run, whichever."""
+    return any((folder / LOCK).exists() for folder in path.parents)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

@@ -54,10 +54,10 @@ def load_trained(folder: Path) -> Trained:
 
 def _rebuilt(delta: Delta, device: torch.device | str) -> Trained:
     try:
-        torch.empty(0, device=device)
         if torch.device(device).type == "meta":
             raise RuntimeError("it holds no values")
-    except RuntimeError as error:
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError) as error:
         raise UsageError(f"no device '{device}' here", why=str(error).splitlines()[0][:200]) from None
     # Autocast belongs to the device that the run was on; rounded matrices and fused activations belong to the model.
     precision = "float32" if delta.recipe.precision == "bfloat16" else delta.recipe.precision

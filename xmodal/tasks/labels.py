@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodal.errors import MissingError, UsageError
+from xmodal.paths import given
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ def existing(path: str, what: str) -> Path:
         MissingError: it is not there.
         UsageError: it is neither: to read a pipe or a device may never end.
     """
-    place = Path(path).expanduser()
+    place = given(path, what)
     if not place.exists():
         why = "nothing has that name, seen from the folder that this runs in"
         raise MissingError(f"no such {what}", where=path, why=why, fix="name it: -o task.path=PATH")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from xmodal.components import load
-from xmodal.errors import MissingError, UsageError, did_you_mean
+from xmodal.errors import MissingError, UsageError, XmodalError, did_you_mean
 from xmodal.recipe import Recipe
 from xmodal.trackers.listener import Listening
 
@@ -31,6 +31,7 @@ def track(names: Sequence[str], recipe: Recipe, tell: Callable[[str], None] | No
     Raises:
         UsageError: there is no such tracker.
         MissingError: its package is not installed.
+        XmodalError: its package cannot be imported.
     """
     kinds = {name: _kind(name) for name in names}
     listening = [Listening(name, kind, recipe, tell or _warn) for name, kind in kinds.items()]
@@ -46,7 +47,7 @@ def track(names: Sequence[str], recipe: Recipe, tell: Callable[[str], None] | No
 
 
 def _kind(name: str) -> Callable[..., object]:
-    if name not in TRACKERS:
+    if not isinstance(name, str) or name not in TRACKERS:
         raise UsageError(
             f"no tracker '{name}'{did_you_mean(str(name), TRACKERS)}",
             where="trackers",
@@ -62,6 +63,13 @@ def _kind(name: str) -> Callable[..., object]:
             why=f"{type(error).__name__}: {error}",
             fix=f"pip install 'xmodal[{name}]'",
         ) from None
+    except Exception as error:  # whatever a stranger's library does
+        raise XmodalError(
+            f"the package {name} is installed and cannot be imported",
+            where="trackers",
+            why=f"{type(error).__name__}: {error}",
+            fix=f"put that right, or run without {name}",
+        ) from error
 
 
 def _warn(text: str) -> None:

@@ -15,6 +15,8 @@ from xmodal.recipe import Recipe
 from xmodal.run.events import Ended, Evaluated, Event, Started, Stepped
 from xmodal.run.whole import write_json
 
+STRANGE = (Exception, SystemExit)
+"""Whatever a stranger's library does: some end the program."""
 TOKENS = "trackers.json"
 """In a run folder: by which name each tracker knows the run, so that a resumed run goes on in the same one."""
 
@@ -103,7 +105,7 @@ class Listening:
         try:
             with _aside():
                 tracker: Tracker = self.kind(run)
-        except Exception as error:  # whatever a stranger's library does
+        except STRANGE as error:
             raise XmodalError(
                 f"{self.name} cannot begin",
                 where="trackers",
@@ -117,7 +119,7 @@ class Listening:
         if self._tracker:
             try:
                 self._tracker.log(values, step)
-            except Exception as error:  # whatever a stranger's library does: the run is worth more
+            except STRANGE as error:  # the run is worth more
                 self._give_up(error)
 
     def close(self, status: str) -> None:
@@ -127,10 +129,10 @@ class Listening:
             try:
                 with _aside():
                     tracker.close(status, self._summary)
-            except Exception as error:
+            except STRANGE as error:
                 self._give_up(error)
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: BaseException) -> None:
         self._tracker = None
         self.tell(f"{self.name} logs no more of this run, which goes on: {type(error).__name__}: {error}")
 
