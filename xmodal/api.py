@@ -73,9 +73,9 @@ def train(
     names, heard = _listed(trackers, "trackers"), _listed(listeners, "listeners")
     for each, where in [*((one, "listeners") for one in heard), (stop, "stop")]:
         if not callable(each):
-            raise UsageError(f"{each!r} is no function"[:200], where=where, fix="give a function")
+            raise UsageError(f"{type(each).__name__} is no function", where=where, fix="give a function")
     if not isinstance(ranks, Ranks | None):
-        raise UsageError(f"{ranks!r} is not Ranks"[:200], where="ranks", fix="leave it out")
+        raise UsageError(f"{type(ranks).__name__} is not Ranks", where="ranks", fix="leave it out")
     out = given(out, "out")
     if seed is not None:
         recipe = reseeded(recipe, seed)

@@ -119,9 +119,9 @@ def test_what_has_claims_is_asked_for_them() -> None:
         (lambda: hf.T5Model(hf.T5Config(**T5)), "nothing claims decoder.block.0"),
         (lambda: llama(mlp_bias=True), "nothing claims layers.0.mlp.gate_proj.bias"),
         (lambda: gpt2(add_cross_attention=True), "nothing claims h.0.crossattention"),
-        (lambda: nn.Linear(2, 2), "no family claims a Linear"),
-        (lambda: hf.MistralModel(hf.MistralConfig(**SIZES, num_key_value_heads=2)), "no family claims a MistralModel"),
-        (lambda: timm.create_model("deit_tiny_distilled_patch16_224"), "no family claims a VisionTransformerDistilled"),
+        (lambda: nn.Linear(2, 2), "no family claims Linear"),
+        (lambda: hf.MistralModel(hf.MistralConfig(**SIZES, num_key_value_heads=2)), "no family claims MistralModel"),
+        (lambda: timm.create_model("deit_tiny_distilled_patch16_224"), "no family claims VisionTransformerDistilled"),
         (
             lambda: timm.create_model("vit_small_patch16_18x2_224", depth=1),
             "nothing claims blocks.0.attns.0.norm.weight",
@@ -145,7 +145,7 @@ def test_a_body_inside_a_model_is_pointed_at() -> None:
             super().__init__()
             self.enter, self.encoder = nn.Linear(2, 16), gpt2()
 
-    with pytest.raises(xmodal.UsageError, match="no family claims a Mine") as caught:
+    with pytest.raises(xmodal.UsageError, match="no family claims Mine") as caught:
         xmodal.plan(Mine())
     assert "model.encoder" in caught.value.fix
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pages import ROOT, commands, hooks, keys, page, sections
+from pages import DOCS, ROOT, commands, hooks, keys, page, sections
 
 import xmodal
 from xmodal import errors
@@ -21,6 +21,7 @@ from xmodal.recipe.schema import COMPONENTS, Recipe, TrainOptions, options_class
 FEWEST = {
     "public names": 16,
     "names of documented modules": 90,
+    "names that plugins import": 15,
     "commands": 15,
     "flags": 60,
     "recipe fields": 25,
@@ -47,6 +48,13 @@ def public(reference: str) -> list[str]:
     return named + [f"{reference}.{each}" for each in own if not each.startswith("_")]
 
 
+IMPORTS = re.compile(r"^from (xmodal[\w.]*) import ([\w, ]+)$", re.MULTILINE)
+
+
+def _howtos() -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(DOCS.glob("how-to/add-*.md")))
+
+
 def counted(site: Path) -> dict[str, tuple[list[str], list[str]]]:
     """For each kind of thing: what there is, and what of it has no entry."""
     there, ids = dict[str, tuple[list[str], list[str]]](), anchors(site)
@@ -56,6 +64,8 @@ def counted(site: Path) -> dict[str, tuple[list[str], list[str]]]:
     said = re.findall(r"^::: ([\w.]+)$", page("reference/api.md"), re.MULTILINE)
     names = [name for reference in said for name in public(reference)]
     there["names of documented modules"] = (names, [name for name in names if name not in ids])
+    imported = {f"{home}.{name}" for home, names in IMPORTS.findall(_howtos()) for name in names.split(", ")}
+    there["names that plugins import"] = (sorted(imported), sorted(imported - ids))
     cli = sections(page("reference/cli.md"), 2)
     there["commands"] = (list(commands()), [words for words in commands() if words not in cli])
     flags = [(words, flag) for words, command in commands().items() for it in command.params for flag in it.opts]

@@ -74,6 +74,10 @@ def test_a_broken_link_would_be_noticed(tmp_path: Path) -> None:
     assert broken(tmp_path / "page.html") == ["#gone", "gone.html#x", "gone.png"]
 
 
+def test_no_table_has_fallen_apart(site: Path) -> None:
+    assert [page.name for page in pages(site) if re.search(r"<p>\s*\|", page.read_text(encoding="utf-8"))] == []
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for file in site.rglob("*.html"):
         assert [load for load in read(file).loads if "//" in load and not load.startswith("data:")] == [], file

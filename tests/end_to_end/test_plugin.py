@@ -82,6 +82,32 @@ with torch.no_grad():
     assert float(done.stdout) <= 1e-5
 
 
+def test_it_starts_pretrained_from_a_folder_and_is_planned_on_the_librarys_own_model(
+    installed: Path, tmp_path: Path
+) -> None:
+    script = """
+from transformers import GPTNeoXConfig, GPTNeoXModel
+import xmodal
+model = GPTNeoXModel(GPTNeoXConfig(vocab_size=50304, hidden_size=128, num_hidden_layers=6, num_attention_heads=4,
+    intermediate_size=512, layer_norm_eps=1e-5))
+model.save_pretrained("model")
+plan = xmodal.plan(model, "body - ln")
+plan.apply()
+print(sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 13 * 2 * 128
+    words = ("train", "quickstart", "-o", "freeze=body - ln", "-o", "train.steps=2", "--json")
+    done = xmodal(installed, *words, "-o", "body={name: pythia-14m, path: model}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "done"
+    lost = xmodal(installed, *words, "-o", "body={name: pythia-14m}", cwd=tmp_path)
+    assert lost.returncode == 3
+    assert "-o body.path=FOLDER" in lost.stderr
+
+
 def test_the_fixture_of_the_page_is_one_test_for_each_check(installed: Path, tmp_path: Path) -> None:
     (block,) = re.findall(r"^```python\n(def test_conformance.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "test_it.py").write_text(block)

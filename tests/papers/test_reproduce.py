@@ -17,6 +17,8 @@ from xmodal.papers.cells import Wanted
 from xmodal.papers.library import find_table
 from xmodal.papers.reproduce import Plan, make_plan, reproduce
 from xmodal.run import session
+from xmodal.run.result import sealed
+from xmodal.run.whole import write_json
 
 ONE = ("threads=1",)
 
@@ -127,7 +129,7 @@ def test_versions_that_differ_between_the_studies_of_a_table_are_told(tmp_path: 
     for run in lstm["runs"]:
         file = tmp_path / run["folder"] / "environment.json"
         said = json.loads(file.read_text())
-        file.write_text(json.dumps({**said, "versions": {**said["versions"], "torch": "0.4.1"}}))
+        write_json(file, sealed({**said, "versions": {**said["versions"], "torch": "0.4.1"}}))
     again = reproduce(asked, out=tmp_path)
     assert again.ran == 0
     studies = [json.loads((tmp_path / study).read_text()) for study in again.result["studies"]]

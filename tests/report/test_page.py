@@ -14,11 +14,11 @@ import pytest
 from making import make_run, recipe_of
 
 from xmodal.errors import DamagedError
-from xmodal.report.content import TINY, chapters
+from xmodal.report.content import chapters
 from xmodal.report.gather import Found, FoundStudy, gather
 from xmodal.report.numbers import hundred, points
 from xmodal.report.page import page
-from xmodal.report.words import blemishes, effect_name, notes
+from xmodal.report.words import TINY, blemishes, effect_name, notes
 
 HOSTILE = "</svg></style><script>alert('x')</script> $\\frac{1}$ & \"quoted\" _x"
 
@@ -259,6 +259,25 @@ def test_two_rates_that_few_tuning_seeds_chose_are_told_beside_a_verdict(
     )
     assert (line in notes(said)) == told
     assert any("luck" in note for note in notes(said)) == told
+
+
+@pytest.mark.parametrize(("means", "verdict"), [((1.0, 0.995), "contradicted"), ((1.0, 0.98), "contradicted")])
+def test_two_arms_at_the_ceiling_are_no_proof_that_they_are_equal(
+    study: FoundStudy, means: tuple[float, float], verdict: str
+) -> None:
+    said: Any = copy.deepcopy(study.said)
+    for arm, score in zip(said["arms"], means, strict=True):
+        arm["mean"] = score
+    said["comparisons"][0]["verdict"] = verdict
+    line = "at the ceiling, where no difference could be seen: ffn frozen"
+    assert (line in notes(said)) == (min(means) >= 0.99)
+    said["comparisons"][0]["verdict"] = "supported"
+    assert line not in notes(said)
+
+
+def test_a_tiny_study_says_that_it_is_one(study: FoundStudy) -> None:
+    assert notes(study.said)[0].startswith("tiny: ")
+    assert not notes({**study.said, "tiny": False})[0].startswith("tiny")
 
 
 def test_a_main_effect_is_called_by_its_levels() -> None:

@@ -253,7 +253,7 @@ def test_a_folder_of_another_recipe_is_refused(small: Small, out: Path) -> None:
     lock.write_text(lock.read_text().replace("lr: 0.003", "lr: 0.004"))
     with pytest.raises(UsageError) as caught:
         train(small(), out=out)
-    assert "another recipe" in caught.value.what
+    assert "another run" in caught.value.what
     assert str(lock) in caught.value.where
     assert "--out" in caught.value.fix
 

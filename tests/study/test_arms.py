@@ -70,8 +70,9 @@ def test_arms_by_hand_stand_beside_the_recipe() -> None:
     [
         ({"freeze": ["scale?"]}, ("--freeze scale?", "changes nothing", "xmodal explain")),
         ({"freeze": ["none"]}, ("--freeze none", "changes nothing")),
-        ({"freeze": ["attn.q", "attn"]}, ("same experiment", "name the larger first")),
-        ({"freeze": ["input", "all"]}, ("freezes everything",)),
+        ({"freeze": ["attn.q", "attn"]}, ("'attn.q' and 'attn' overlap", "--freeze attn", "by hand with --arm")),
+        ({"freeze": ["attn", "attn.q"]}, ("'attn' and 'attn.q' overlap",)),
+        ({"freeze": ["all"]}, ("freezes everything",)),
         ({"arms": ["same: body - pos - ln"]}, ("'recipe' and 'same' are the same experiment",)),
         ({"arms": ["everything: all"]}, ("arm 'everything'", "freezes everything")),
         ({"vary": ["train.clip_norm=1.0,1"]}, ("same experiment",)),
@@ -84,10 +85,6 @@ def test_arms_that_are_no_comparison(said: dict[str, list[str]], words: tuple[st
         arms(**said)
     for word in words:
         assert word in str(caught.value)
-
-
-def test_overlapping_terms_are_a_factorial_when_the_larger_comes_first() -> None:
-    assert len({arm.trainable for arm in arms(freeze=["attn", "attn.q"]).arms}) == 4
 
 
 def test_an_unknown_key_is_told_where_it_was_said() -> None:

@@ -108,7 +108,7 @@ def test_a_folder_edited_by_hand_is_refused(ffn: Arms, tmp_path: Path) -> None:
     result = run_study(design, out=tmp_path).result
     lock = tmp_path / result["arms"][0]["report"][0]["folder"] / "recipe.lock.yaml"
     lock.write_text(lock.read_text().replace("steps: 4", "steps: 5"))
-    with pytest.raises(UsageError, match="run of another recipe"):
+    with pytest.raises(UsageError, match="holds another run"):
         run_study(design, out=tmp_path)
 
 

@@ -74,3 +74,13 @@ def test_configurations_are_never_joined_unasked(tmp_path: Path) -> None:
     assert own["train"].column("label") == ["small", "x"]
     with pytest.raises(UsageError, match="no configuration 'tiny'"):
         build_task(HubOptions.model_validate({**said, "config": "tiny"}), 0)
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "set")
+    (tmp_path / "secret.csv").write_text("seq,label\nAA,x\n")
+    (folder / "data" / "train-2.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(UsageError, match="leads out of the folder"):
+        build_task(HubOptions(dataset="org/name", path=str(folder), column="seq"), 0)
+    with pytest.raises(UsageError, match="cannot be a data set of the hub"):
+        build_task(HubOptions(dataset="../etc", column="seq"), 0)

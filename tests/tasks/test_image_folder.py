@@ -123,3 +123,19 @@ def test_a_split_of_another_name_is_said(folder: Path) -> None:
     with pytest.raises(MissingError, match="no PNG or JPEG images") as caught:
         images(folder)
     assert "has no val, so its folders are taken for classes" in caught.value.why
+
+
+@pytest.mark.parametrize("odd", ["cat/a.webp", "cat/more/a.png"])
+def test_images_that_would_be_passed_over_are_told(folder: Path, odd: str) -> None:
+    place = folder / "train" / odd
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(b"")
+    with pytest.raises(UsageError, match="would be passed over") as error:
+        images(folder)
+    assert error.value.where == str(folder / "train" / "cat" / odd.split("/")[1])
+
+
+def test_a_folder_without_images_is_no_class(folder: Path) -> None:
+    (folder / "train" / "bird").mkdir()
+    with pytest.raises(UsageError, match="the folder bird has no images"):
+        images(folder)

@@ -172,3 +172,22 @@ def test_a_column_of_numbers_that_is_not_there_is_found_before_anything_is_built
     options = TableOptions(path=str(tmp_path / "t.csv"), columns=["a", "c"])
     with pytest.raises(UsageError, match="no column 'c'"):
         options.sample()
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name in ("train", "val"):
+        write(tmp_path / "set" / f"{name}.csv", "seq,label\nAC,x\nCA,y\n")
+    (tmp_path / "set" / "test.csv").symlink_to(write(tmp_path / "secret.csv", "seq,label\nAC,x\n"))
+    with pytest.raises(UsageError, match="leads out of the folder"):
+        table(tmp_path / "set", column="seq")
+
+
+def test_training_lacks_no_label_of_its_own(tmp_path: Path) -> None:
+    rows = [f"{'AC'[row % 2] * (row + 1)},{row},{'train' if row < 8 else ('val', 'test')[row % 2]}" for row in range(8)]
+    rows += ["AA,0,val", "CC,7,test"]
+    task = table(
+        write(tmp_path / "t.csv", "\n".join(["seq,label,part", *rows])), column="seq", split="part", fraction=0.25
+    )
+    assert "unseen" not in task.coverage().get("train", {})
+    assert {name: task.coverage()[name]["unseen"] for name in ("val", "test")} != {"val": 0, "test": 0}

@@ -7,7 +7,7 @@ it; the digest in `body.json` proves that the result is the body that the run en
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,11 +47,13 @@ def run_body(options: BodyOptions) -> weights.Values:
         raise DamagedError(
             "the body's options cannot be understood", where=str(folder / BODY_FILE), why=faults, fix=AGAIN
         ) from None
-    if _built(start) != _built(options):
+    theirs, ours = asdict(_built(start)), asdict(_built(options))
+    if differing := [key for key in ours if ours[key] != theirs[key]]:
+        sizes = ", ".join(f"{key} {theirs[key]} and not {ours[key]}" for key in differing[:3])
         raise UsageError(
             "the run's body has another architecture than this recipe's",
             where="body.init",
-            why=f"the run trained {start.name} with layers {start.layers or 'all'}",
+            why=f"the run trained {start.name} with layers {start.layers or 'all'}: {sizes}",
             fix="set body.name, its sizes, body.layers and body.path as in the run",
         )
     base = weights.build_body(start, description["seed"])

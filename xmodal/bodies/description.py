@@ -19,6 +19,8 @@ def run_folder(init: str) -> Path:
     Raises:
         UsageError: there are several runs below it.
     """
+    if not init.removeprefix(RUN):
+        raise UsageError("no folder stands behind run:", where="body.init", fix=f"name that of a run: {RUN}runs/NAME")
     folder = Path(init.removeprefix(RUN))
     below = [] if (folder / BODY_FILE).exists() else sorted(file.parent for file in folder.glob(f"*/{BODY_FILE}"))
     if len(below) > 1:

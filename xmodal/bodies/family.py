@@ -56,6 +56,9 @@ class Family(Protocol):
         renamed: ends of tensor names in old checkpoints, and what they are called today.
         static: True when `claims` only follows attributes and walks the blocks, so that the sites are known without
             building the model.
+
+    The class of a plugin may also have `model_types`, what transformers calls the architecture in `config.model_type`:
+    then `xmodal.plan` asks it about models of these types.
     """
 
     anatomy: Anatomy

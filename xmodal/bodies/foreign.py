@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from xmodal.bodies.family import Family
 from xmodal.bodies.hub import FAMILIES
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.vit import READERS, Vit, layout
-from xmodal.components import load
+from xmodal.components import load, lookup, plugins
 from xmodal.errors import UsageError
 from xmodal.types import Site
 
@@ -107,16 +108,27 @@ def _known(model: nn.Module) -> _Known | None:
 
 def _of_transformers(model: Any) -> _Known | None:
     kind = getattr(model.config, "model_type", "")
-    if kind not in FAMILIES:
+    made = load(FAMILIES[kind][1]) if kind in FAMILIES else _of_plugins(kind)
+    if made is None:
         return None
     details = {
         "attention_bias": getattr(model.config, "attention_bias", False) is True,
         "activation": getattr(model.config, "feed_forward_proj", ""),
     }
-    family = _made(load(FAMILIES[kind][1]), kind, getattr(model.config, "num_hidden_layers", 1), details)
+    family = _made(made, kind, getattr(model.config, "num_hidden_layers", 1), details)
     part = model.base_model
     prefix = "" if part is model else next(name for name, module in model.named_modules() if module is part) + "."
     return _Known(family, part, prefix, POOLERS)
+
+
+def _of_plugins(kind: str) -> Any:
+    """The class of a plugin that claims models of this type of transformers; None where there is none."""
+    for name in plugins("body"):
+        with suppress(UsageError):  # one that cannot be imported, which `xmodal list bodies` says
+            entry = lookup("body", {}, name)
+            if entry and kind in getattr(made := load(entry.builds), "model_types", ()):
+                return made
+    return None
 
 
 def _made(family: Any, kind: str, depth: int, details: dict[str, Any]) -> Family:
@@ -149,7 +161,7 @@ def _unknown(model: nn.Module) -> UsageError:
     fix = "give it a method claims() that yields every parameter with its Site: see the how-to 'Add a body'"
     if inside:
         fix = f"plan the body alone, model.{inside[0]}, and train the rest as you like; or {fix}"
-    return UsageError(f"no family claims a {_name(model)}", where=_where(model), why=known, fix=fix)
+    return UsageError(f"no family claims {_name(model)}", where=_where(model), why=known, fix=fix)
 
 
 def _name(model: nn.Module) -> str:

@@ -17,7 +17,7 @@ from xmodal.bodies.body import Body
 from xmodal.bodies.description import RUN
 from xmodal.bodies.family import STD
 from xmodal.bodies.options import BodyOptions
-from xmodal.errors import DamagedError, MissingError, UsageError
+from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.types import Site
 
 
@@ -62,7 +62,11 @@ def build_body(options: BodyOptions, seed: int, device: torch.device | str = "cp
             roles = ", ".join(dict.fromkeys(site.role for site in tensors))
             why = f"it has {roles or 'no parameters'}"
             raise UsageError(f"{options.name} has no {role}", where=f"body.parts.{role}", why=why)
-        other = _values(options.model_copy(update={"init": init_, "parts": None}), body, seed)
+        try:
+            other = _values(options.model_copy(update={"init": init_, "parts": None}), body, seed)
+        except XmodalError as error:
+            error.where = f"body.parts.{role}" if error.where == "body.init" else error.where
+            raise
         tensors = tensors | {site: other.tensors[site] for site in grafted}
         source = source | {f"parts.{role}": other.source["source"]}
     fill(body, tensors, device)
@@ -83,7 +87,7 @@ def _values(options: BodyOptions, body: Body, seed: int) -> Values:
                 draw = init.flat(site, draw) if variant == "flat" else draw
                 tensors[site] = init.random_tensor(site, parameter.shape, draw, seed)
         return Values(tensors, _deviation(body, variant), {"source": options.init})
-    folder = Path(options.path) if options.path else sources.verified("bodies", options.name)
+    folder = Path(options.path) if options.path else _fetched(options.name)
     tensors, token_rms = read_pretrained(folder / "model.safetensors", body)
     source = {"source": options.path or options.name, **sources.provenance(folder)}
     change = {"statistics": init.matched_tensor, "permuted": init.permuted_tensor}.get(scheme)
@@ -91,6 +95,17 @@ def _values(options: BodyOptions, body: Body, seed: int) -> Values:
         tensors = {site: change(site, tensor, seed) for site, tensor in tensors.items()}
         source["changed"] = f"{scheme} with seed {seed}"
     return Values(tensors, token_rms, source)
+
+
+def _fetched(name: str) -> Path:
+    if name not in sources.BODIES and ":" not in name:
+        raise MissingError(
+            f"nothing says where the weights of {name} come from",
+            where="body",
+            why="it is a body of a plugin",
+            fix="put them in a folder with their config.json, as transformers saves it, and say -o body.path=FOLDER",
+        )
+    return sources.verified("bodies", name)
 
 
 def _deviation(body: Body, variant: str) -> float:

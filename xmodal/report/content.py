@@ -15,11 +15,10 @@ from xmodal.report.gather import Found, FoundRun, FoundStudy
 from xmodal.report.numbers import points
 from xmodal.report.tables import Columns, Table, named
 from xmodal.report.trace import read_trace
-from xmodal.report.words import arm_name, blemishes, differing_versions, labelled, notes
+from xmodal.report.words import TINY, arm_name, blemishes, differing_versions, labelled, notes
 from xmodal.run.result import FINISHED, made_with, mixed, recipe_of
 from xmodal.study.reading import runs_of
 
-TINY = "tiny: run in seconds to try the path, so the scores say nothing about the question"
 MOST_MARKS = 20
 
 
@@ -126,7 +125,7 @@ def _study(found: FoundStudy, name: str, attention: Sequence[Figure]) -> Chapter
         [*marks, *unmapped],
         [arms_table(study, name), *([effects_table(study, name)] if named_effects(study) else [])],
         [*filter(None, drawn), *maps, *attention],
-        notes(study),
+        [note for note in notes(study) if note != TINY],  # it stands above
     )
 
 

@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from xmodal.errors import XmodalError
-from xmodal.report.content import MOST_MARKS, TINY, Chapter
+from xmodal.report.content import MOST_MARKS, Chapter
 from xmodal.report.tables import clean
+from xmodal.report.words import TINY
 
 HERE = Path(__file__).parent
 

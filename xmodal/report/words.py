@@ -9,6 +9,8 @@ from xmodal.report.numbers import percent, points
 
 MOST = 3
 """Pairs of arms that are named, of those whose order depends on the rate."""
+TINY = "tiny: run in seconds to try the path, so the scores say nothing about the question"
+"""What is said of runs and studies that are tiny."""
 ENOUGH = 3
 """Tuning seeds for which an accident of one of them is no longer told beside a verdict."""
 
@@ -17,6 +19,7 @@ def notes(study: Mapping[str, Any]) -> list[str]:
     """How the tables of a study are to be read."""
     floors = ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in study["floors"].items())
     lines = [
+        TINY if study["tiny"] else "",
         f"floors: {floors}" if floors else "",
         "95 %: Student's interval over seeds; differences are in points, paired by seed",
         "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
@@ -24,6 +27,7 @@ def notes(study: Mapping[str, Any]) -> list[str]:
         "" if study["swept"] else "one rate for every arm, not tuned: a verdict holds at this rate only",
         _averages(study["contrasts"]),
         *_luck(study),
+        *_ceilings(study),
         *_reversals(study["reversals"]),
     ]
     return [line for line in lines if line]
@@ -68,6 +72,17 @@ def _two_rates(arm: Mapping[str, Any], control: Mapping[str, Any], seeds: int) -
         + f"; at one rate for both, on validation: {there}"
         * bool(both)
     )
+
+
+def _ceilings(study: Mapping[str, Any]) -> list[str]:
+    """Arms that are held to be equal to the control where both are as good as the test can tell."""
+    means, top = {arm["name"]: arm["mean"] for arm in study["arms"]}, 1 - study["margin"]
+    there = [
+        effect["arm"]
+        for effect in study["comparisons"]
+        if effect["verdict"] == "contradicted" and min(means[effect["arm"]], means[effect["control"]]) >= top
+    ]
+    return [f"at the ceiling, where no difference could be seen: {', '.join(there)}"] if there else []
 
 
 def _reversals(pairs: Sequence[Sequence[str]]) -> list[str]:

@@ -158,7 +158,7 @@ def _of_file(file: Path) -> Delta:
 
 def _spec(said: dict[str, Any]) -> Any:
     kind = {kind.__name__: kind for kind in SPECS}[said.pop("is")]
-    spec = TypeAdapter(kind).validate_json(json.dumps(said), strict=True)
+    spec: Any = TypeAdapter(kind).validate_json(json.dumps(said), strict=True)
     numbers = [number for value in asdict(spec).values() for number in (value if isinstance(value, tuple) else [value])]
     if not all(isinstance(number, bool) or 0 < number <= LARGEST for number in numbers):
         raise ValueError(f"it is for samples and answers such as none are: {spec}")

@@ -17,7 +17,7 @@ from xmodal.recipe.lock import LOCK, write_lock
 from xmodal.recipe.schema import Lock
 from xmodal.run.events import Evaluating, Event
 from xmodal.run.loop import LAST
-from xmodal.run.result import EVENTS, RESULT, read_result
+from xmodal.run.result import EVENTS, RESULT, read_result, sealed
 from xmodal.run.whole import unwritten, write_json, write_whole
 
 
@@ -139,11 +139,11 @@ class RunFolder:
         digest = there.digest()
         if (digest, there.seed) != (self.digest, self._recipe.seed):
             raise UsageError(
-                "this folder holds a run of another recipe",
+                "this folder holds another run",
                 where=str(lock),
                 why=f"that one has the digest {digest} and seed {there.seed}, "
                 f"this one {self.digest} and {self._recipe.seed}",
-                fix="choose another folder with --out, or --force to replace what is there",
+                fix=f"remove {self.path}, or choose another folder with --out; then give the same command again",
             )
         return there.lock
 
@@ -157,7 +157,7 @@ class RunFolder:
         """Puts down the lock file and the environment, once."""
         if not (self.path / LOCK).exists():
             write_whole(self.path / LOCK, write_lock(recipe).encode())
-        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "environment.json", sealed(environment))
 
     def rewind(self, step: int) -> None:
         """Drops events after `step`: the run will go through them again. What cannot be read ends what is kept."""

@@ -230,9 +230,14 @@ def versions() -> dict[str, str]:
 
 
 def made_with(folder: Path) -> dict[str, str]:
-    """Versions and threads that a run was made with, as its folder says; "not said" where it does not."""
+    """Versions and threads that a run was made with, as its folder says; "not said" where it does not.
+
+    Folders of earlier versions have no digest in `environment.json`, and are believed.
+    """
     try:
         said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        if "digest" in said and not is_sealed(said):
+            return dict.fromkeys((*versions(), "threads"), "changed by hand")
         return {**{str(k): str(v) for k, v in said["versions"].items()}, "threads": str(said["threads"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return dict.fromkeys((*versions(), "threads"), "not said")

@@ -48,7 +48,7 @@ def get_dataset(dataset: str, force: bool = False) -> Path:
 
 
 def _folder(dataset: str) -> str:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset, re.ASCII):
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset, re.ASCII) or {".", ".."} & set(dataset.split("/")):
         raise UsageError(f"'{dataset}' cannot be a data set of the hub", why="its name is ORG/NAME")
     words = "-".join(re.findall(r"[a-z0-9]+", dataset.lower()))
     return f"hub-{words}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"

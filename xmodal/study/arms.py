@@ -109,6 +109,7 @@ def _factorial(asked: Asked) -> Iterator[Arm]:
         skeleton = assemble(recipe, weights=False)
         for factor in toggles:
             _enforce_toggles(factor, recipe, skeleton)
+        _enforce_apart(toggles, recipe, skeleton)
         for states in product((TRAINED, FROZEN), repeat=len(toggles)):
             toggled = list(zip(toggles, states, strict=True))
             plan = _toggled(recipe, skeleton, toggled)
@@ -189,6 +190,18 @@ def _enforce_toggles(factor: Factor, recipe: Recipe, skeleton: Assembled) -> Non
         )
 
 
+def _enforce_apart(factors: Sequence[Factor], recipe: Recipe, skeleton: Assembled) -> None:
+    hit = [_plan(specs.parse(factor.key), skeleton, recipe, "").frozen().keys() for factor in factors]
+    for (one, its), (other, theirs) in combinations(zip(factors, hit, strict=True), 2):
+        if both := sorted(its & theirs):
+            raise UsageError(
+                f"'{one.key}' and '{other.key}' overlap",
+                where=f"--freeze {other.key}",
+                why=f"both name {both[0]}, so the effect of one would depend on how the other is set",
+                fix="name parts that have nothing in common, or make the arms by hand with --arm",
+            )
+
+
 # What holds for all arms together
 
 
@@ -204,7 +217,7 @@ def _enforce_different(arms: Sequence[Arm]) -> None:
                 f"'{seen[key]}' and '{arm.name}' are the same experiment",
                 where=f"arm '{arm.name}'",
                 why=f"they train the same {arm.trainable:,} parameters, and all that can change their numbers is equal",
-                fix="drop one; of overlapping terms the later wins, so name the larger first",
+                fix="drop one",
             )
         seen[key] = arm.name
 

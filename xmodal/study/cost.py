@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from xmodal.run.result import FINISHED
 from xmodal.run.session import task_of
 from xmodal.run.threads import threads
 from xmodal.study.attempts import cores
-from xmodal.study.design import Design
+from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 
 STEPS, BATCHES = 3, 2
 """Most steps, and batches of evaluation, that are timed for an arm; before each one is taken that is not."""
@@ -71,7 +72,7 @@ def _free_memory() -> int:
 
 
 def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
-    missing = [trial for trial in design.trials() if not _is_there(trial.recipe, out)]
+    missing = [trial for trial in design.trials() if not _was_made(trial, design, out)]
     seconds = 0.0
     for arm in design.arms.arms:
         ours = [trial for trial in missing if trial.arm is arm]
@@ -84,6 +85,16 @@ def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
     # The best parameters once, the last ones with the two moments of Adam.
     disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
     return {"runs": len(missing), "seconds": round(seconds / workers, 1), "disk": disk}
+
+
+def _was_made(trial: Trial, design: Design, out: Path) -> bool:
+    """Whether it is there; a report run counts at whatever rate tuning may have chosen for it."""
+    rates = (trial.rate,)
+    if trial.purpose == "report" and design.swept:
+        rates = design.rates
+        for _ in range(EXTENSIONS):
+            rates = extended(rates, ["high", "low"])
+    return any(_is_there(replace(trial, rate=rate).recipe, out) for rate in rates)
 
 
 def _is_there(recipe: Recipe, out: Path) -> bool:

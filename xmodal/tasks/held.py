@@ -104,6 +104,8 @@ class HeldTask:
         self._test_labels, self._trained = labels["test"], self._targets()
         self._coverage: dict[SplitName, dict[str, int]] = {n: dict(counts) for n, counts in (coverage or {}).items()}
         for name, own in labels.items():
+            if name == "train":
+                continue  # its samples cannot lack a label of theirs
             unseen = int((~np.isin(own, self._trained)).sum())
             if unseen or self._coverage.get(name):
                 self._coverage.setdefault(name, {"samples": len(own)})["unseen"] = unseen

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, existing, numbers_of, refuse_unclear, unseen
+from xmodal.tasks.labels import at_least_two, classes_of, existing, inside, numbers_of, refuse_unclear, unseen
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.records import read_records
@@ -118,7 +118,7 @@ class RemoteHomologyOptions(TaskOptions):
                 file for file in here if self.holdout == "fold" and not files[file] & _HOLDOUTS
             ]
         if len(here) == 1:
-            return here[0]
+            return inside(here[0], folder)
         wanted = f"{split} file" if split != "test" else f"test file of the {self.holdout} hold-out"
         if here:
             names = ", ".join(file.name for file in here)

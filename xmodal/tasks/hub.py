@@ -8,7 +8,7 @@ from typing import Literal
 
 from xmodal.errors import MissingError, UsageError
 from xmodal.sources.hub import find_dataset
-from xmodal.tasks.labels import existing
+from xmodal.tasks.labels import existing, inside
 from xmodal.tasks.rows import SUFFIXES, Rows, read_rows
 from xmodal.tasks.table import TableOptions
 from xmodal.types import SplitName
@@ -62,7 +62,7 @@ class HubOptions(TableOptions):
                 fix="name one of these, or none",
             )
         files = [file for file in files if self.config in (None, configs[file])]
-        parts = [read_rows(file) for file in files if _split_of(file, folder) == split]
+        parts = [read_rows(inside(file, folder)) for file in files if _split_of(file, folder) == split]
         if not parts:
             raise MissingError(
                 f"{self.dataset} has no files for {split}",

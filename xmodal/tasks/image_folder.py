@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
-from xmodal.tasks.labels import at_least_two, existing, numbers_of
+from xmodal.tasks.labels import at_least_two, existing, inside, numbers_of
 from xmodal.tasks.numbers import deviation_of
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, Continuous, SplitName, TargetSpec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xmodal.types import Split, Task
 
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
+_UNREAD = {".avif", ".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp"}
 _PIXELS = 1 << 26
 """Most pixels that an image may have: a small file can unpack into a huge one."""
 _AWAY = "take it out of the folder, or put a whole one in its place"
@@ -65,28 +66,41 @@ class ImagesOptions(TaskOptions):
         return all((place / name).is_dir() for name in SPLITS)
 
     def classes(self) -> list[str]:
-        """Names of the folders of training, in order."""
-        return [folder.name for folder in _folders(self._root("train"))]
+        """Names of the folders of training, in order.
+
+        Raises:
+            UsageError: one has no images.
+        """
+        folders = _folders(self._root("train"))
+        used = {file.parent for file in self.files("train")}
+        if empty := [folder for folder in folders if folder not in used]:
+            what, fix = f"the folder {empty[0].name} has no images", "put some there, or remove it"
+            raise UsageError(what, where=str(empty[0]), why="a folder is a class", fix=fix)
+        return [folder.name for folder in folders]
 
     def files(self, split: SplitName) -> list[Path]:
         """The images of a split, or all where there are no folders of splits.
 
         Raises:
             MissingError: there are none.
-            UsageError: one leads out of the folder.
+            UsageError: one leads out of the folder, or is of a kind that is not read.
         """
-        root, outer = self._root(split), Path(self.path).expanduser().resolve()
-        found = [file for folder in _folders(root) for file in sorted(folder.iterdir()) if file.is_file()]
-        for file in (*_folders(root), *found):
-            if not file.resolve().is_relative_to(outer):
-                raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
-        found = [file for file in found if file.suffix.lower() in _SUFFIXES]
+        root, outer = self._root(split), Path(self.path).expanduser()
+        every = [inside(file, outer) for folder in _folders(root) for file in sorted(inside(folder, outer).iterdir())]
+        found = [file for file in every if file.suffix.lower() in _SUFFIXES and file.is_file()]
         if not found:
             lacking = [name for name in SPLITS if not (outer / name).is_dir()]
             half = f"{root} has no {' and no '.join(lacking)}, so its folders are taken for classes"
             why = half if 0 < len(lacking) < len(SPLITS) else "a class is a folder of images"
             fix = f"give {' '.join(SPLITS)}, each with a folder for every class, or the folders of classes alone"
             raise MissingError("no PNG or JPEG images", where=str(root), why=why, fix=fix)
+        if passed := [file for file in every if file.suffix.lower() in _UNREAD or (file.is_dir() and _visible(file))]:
+            raise UsageError(
+                f"{passed[0].name} would be passed over",
+                where=str(passed[0]),
+                why=f"a class is a folder of PNG or JPEG images, and holds {len(passed)} other images or folders",
+                fix="turn them into PNG or JPEG images in the folder of their class, or take them out",
+            )
         return found
 
     def _root(self, split: SplitName) -> Path:
@@ -180,7 +194,11 @@ def build(options: ImagesOptions, seed: int) -> Task:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(place for place in root.iterdir() if place.is_dir() and not place.name.startswith("."))
+    return sorted(place for place in root.iterdir() if place.is_dir() and _visible(place))
+
+
+def _visible(place: Path) -> bool:
+    return not place.name.startswith(".")
 
 
 def _refuse_mixed(files: list[Path], first: Path, resize: int | None) -> None:

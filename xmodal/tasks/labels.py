@@ -85,6 +85,17 @@ def existing(path: str, what: str) -> Path:
     return place
 
 
+def inside(file: Path, folder: Path) -> Path:
+    """The file, if it lies in the folder when all links are followed: others' folders may hold links to your own files.
+
+    Raises:
+        UsageError: it leads out of the folder.
+    """
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
+    return file
+
+
 def each_once(columns: Sequence[str]) -> None:
     """Checks the names of columns.
 

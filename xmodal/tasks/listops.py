@@ -170,7 +170,10 @@ def _read_once(folder: Path) -> Path:
 
     def fill(place: Path) -> dict[str, Any]:
         for split, file in _FILES.items():
-            _write(place, split, list(_lines(folder / file)))
+            lines = list(_lines(folder / file))
+            if not lines:
+                raise DamagedError(f"{file} has no expressions", where=str(folder / file), fix="get the file again")
+            _write(place, split, lines)
         return {"route": "path", "origin": f"path:{folder.absolute()}", "about": "ListOps in LRA's format"}
 
     return sources.install("data", name, fill)
@@ -205,8 +208,6 @@ def _lines(file: Path) -> Iterator[tuple[np.ndarray, int]]:
 def _write(place: Path, split: SplitName, samples: list[tuple[np.ndarray, int]]) -> None:
     import numpy as np
 
-    if not samples:
-        raise DamagedError(f"{_FILES[split]} has no expressions", where=str(place), fix="get the file again")
     np.save(place / f"{split}-tokens.npy", np.concatenate([tokens for tokens, _ in samples]), allow_pickle=False)
     np.save(place / f"{split}-ends.npy", np.cumsum([len(tokens) for tokens, _ in samples]), allow_pickle=False)
     labels = np.array([label for _, label in samples], dtype=np.uint8)

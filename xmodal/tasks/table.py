@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, numbers_of, refuse_unclear
+from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, inside, numbers_of, refuse_unclear
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.numbers import deviation_of, number, standardised
 from xmodal.tasks.options import TaskOptions
@@ -120,7 +120,7 @@ class TableOptions(TaskOptions):
             files = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
             if len(files) > 1:
                 raise UsageError(f"two files for {name}", where=str(folder), fix="leave one")
-            found[name] = files[0] if files else existing(str(folder / f"{name}.csv"), f"{name} table")
+            found[name] = inside(files[0], folder) if files else existing(str(folder / f"{name}.csv"), f"{name} table")
         return found
 
     def _marked(self, rows: Rows, name: SplitName) -> list[int]:
