@@ -49,8 +49,8 @@ def test_a_threshold_is_reached_by_its_own_value(small: Small, out: Path, monkey
 
 def test_every_step_draws_dropout_anew_and_by_seed(small: Small, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    original = torch.manual_seed
-    monkeypatch.setattr(torch, "manual_seed", lambda seed: drawn.append(seed) or original(seed))
+    original = seeds.reseed
+    monkeypatch.setattr(seeds, "reseed", lambda seed, device: drawn.append(seed) or original(seed, device))
     train(small(), out=out)
     assert drawn == [seeds.stream("dropout", 0, step) for step in range(12)]
     assert len(set(drawn)) == 12
