@@ -36,6 +36,14 @@ def test_only_what_is_missing_costs_something(design: Design, tmp_path: Path) ->
     assert (after["runs"], after["seconds"], after["disk"]) == (0, 0, 0)
 
 
+def test_a_finished_sweep_misses_nothing_at_whatever_rate_it_was_reported(tmp_path: Path) -> None:
+    few = ("train.steps=2", "train.eval_every=1", "threads=1")
+    arms = make_arms(Asked(shipped()["bit_xor_fpt"], freeze=["ffn"], overrides=few, tiny=True))
+    swept = make_design(arms, lr="1e-3:1e-2:3", seeds="2")
+    run_study(swept, out=tmp_path)
+    assert cost.preview_of(swept, tmp_path, 1)["cost"]["runs"] == 0
+
+
 def test_steps_and_looks_and_samples_are_counted(
     design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

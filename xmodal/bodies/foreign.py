@@ -124,7 +124,7 @@ def _of_transformers(model: Any) -> _Known | None:
 def _of_plugins(kind: str) -> Any:
     """The class of a plugin that claims models of this type of transformers; None where there is none."""
     for name in plugins("body"):
-        with suppress(UsageError):  # one that cannot be imported, which `xmodal list bodies` says
+        with suppress(UsageError, ImportError, AttributeError):  # one that cannot be imported, and is another's fault
             entry = lookup("body", {}, name)
             if entry and kind in getattr(made := load(entry.builds), "model_types", ()):
                 return made

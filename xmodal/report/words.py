@@ -66,11 +66,10 @@ def _two_rates(arm: Mapping[str, Any], control: Mapping[str, Any], seeds: int) -
     ours, theirs = ({at["rate"]: at["val"] for at in each["curve"]} for each in (arm, control))
     both = sorted({arm["rate"], control["rate"]} & ours.keys() & theirs.keys())
     there = ", ".join(f"{points(ours[rate] - theirs[rate])} at {rate:g}" for rate in both)
+    there = f"; at one rate for both, on validation: {there}" if both else ""
     return (
         f"{arm['name']}: at rate {arm['rate']:g}, {control['name']} at {control['rate']:g}, by {seeds} tuning "
-        f"seed{'s' * (seeds > 1)}, whose luck is in no interval here"
-        + f"; at one rate for both, on validation: {there}"
-        * bool(both)
+        f"seed{'s' * (seeds > 1)}, whose luck is in no interval here{there}"
     )
 
 

@@ -141,7 +141,7 @@ def _shortened(job: Job, model: Model, prefix: Prefix) -> Job:
             met = min(len(split), options.steps * size)
         return Kept(split, reader(said, job.device, job.arithmetic), order, size, met)
 
-    # To wake a second thread for an output layer takes longer than the layer does.
+    # Threads that wait sleep, and to wake a second one takes longer than an output layer does.
     threads = 1 if prefix.block is None else None
     return replace(job, model=left, train=view(job.train), val=view(job.val), view=view, threads=threads)
 

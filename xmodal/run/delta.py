@@ -146,14 +146,19 @@ def _of_file(file: Path) -> Delta:
         if not isinstance(result, dict):
             raise ValueError("its result is none")
         recipe = recipe_in(header["recipe"], f"{file}, its recipe")
-        _fit(tensors, recipe, (sample, target))
     except RecipeError:
         raise  # of another version, or of a plugin that is not here: it says so
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        fix = "export it again: xmodal export RUN FILE"
-        raise DamagedError("not a delta that can be read", where=str(file), why=why, fix=fix) from None
+        raise _unreadable(file, why) from None
+    if fault := _misfit(tensors, recipe, (sample, target)):
+        raise _unreadable(file, fault)
     return Delta(tensors, recipe, *digests, result, file, (sample, target))
+
+
+def _unreadable(file: Path, why: str) -> DamagedError:
+    fix = "export it again: xmodal export RUN FILE"
+    return DamagedError("not a delta that can be read", where=str(file), why=why, fix=fix)
 
 
 def _spec(said: dict[str, Any]) -> Any:
@@ -165,15 +170,16 @@ def _spec(said: dict[str, Any]) -> Any:
     return spec
 
 
-def _fit(tensors: Mapping[str, Tensor], recipe: Recipe, specs: tuple[SampleSpec, TargetSpec]) -> None:
-    """Raises ValueError where tensors are not those that the recipe trains, which nothing need be read or drawn for."""
+def _misfit(tensors: Mapping[str, Tensor], recipe: Recipe, specs: tuple[SampleSpec, TargetSpec]) -> str:
+    """Why tensors are not those that the recipe trains; empty where they are. No weights are read for it."""
     wanted = assemble(recipe, weights=False, specs=specs).plan.trainable()
     if odd := sorted(tensors.keys() ^ wanted.keys()):
-        raise ValueError(f"it {'lacks' if odd[0] in wanted else 'holds'} {odd[0]}, which its recipe does not say")
+        return f"it {'lacks' if odd[0] in wanted else 'holds'} {odd[0]}, which its recipe does not say"
     for name, tensor in tensors.items():
         shape = tuple(wanted[name].shape)
         if tensor.shape != shape or tensor.dtype != torch.float32 or not tensor.isfinite().all():
-            raise ValueError(f"its {name} is not of finite float32 numbers, {shape}")
+            return f"its {name} is not of finite float32 numbers, {shape}"
+    return ""
 
 
 def load_delta(path: str | Path, plan: Plan) -> dict[str, Tensor]:

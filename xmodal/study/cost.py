@@ -72,7 +72,7 @@ def _free_memory() -> int:
 
 
 def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
-    missing = [trial for trial in design.trials() if not _was_made(trial, design, out)]
+    missing = _missing(design, out)
     seconds = 0.0
     for arm in design.arms.arms:
         ours = [trial for trial in missing if trial.arm is arm]
@@ -87,14 +87,19 @@ def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
     return {"runs": len(missing), "seconds": round(seconds / workers, 1), "disk": disk}
 
 
-def _was_made(trial: Trial, design: Design, out: Path) -> bool:
-    """Whether it is there; a report run counts at whatever rate tuning may have chosen for it."""
-    rates = (trial.rate,)
-    if trial.purpose == "report" and design.swept:
-        rates = design.rates
-        for _ in range(EXTENSIONS):
-            rates = extended(rates, ["high", "low"])
-    return any(_is_there(replace(trial, rate=rate).recipe, out) for rate in rates)
+def _missing(design: Design, out: Path) -> list[Trial]:
+    """What is not there; a report run is, at whatever rate tuning may have chosen for it."""
+    if not any((out / arm.recipe.name).is_dir() for arm in design.arms.arms):
+        return list(design.trials())  # no run of any of these names, so that no digest need be made
+    chosen = design.rates
+    for _ in range(EXTENSIONS * design.swept):
+        chosen = extended(chosen, ["high", "low"])
+
+    def is_there(trial: Trial) -> bool:
+        rates = chosen if trial.purpose == "report" else (trial.rate,)
+        return any(_is_there(replace(trial, rate=rate).recipe, out) for rate in rates)
+
+    return [trial for trial in design.trials() if not is_there(trial)]
 
 
 def _is_there(recipe: Recipe, out: Path) -> bool:

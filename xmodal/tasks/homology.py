@@ -118,7 +118,7 @@ class RemoteHomologyOptions(TaskOptions):
                 file for file in here if self.holdout == "fold" and not files[file] & _HOLDOUTS
             ]
         if len(here) == 1:
-            return inside(here[0], folder)
+            return inside(here, folder)[0]
         wanted = f"{split} file" if split != "test" else f"test file of the {self.holdout} hold-out"
         if here:
             names = ", ".join(file.name for file in here)

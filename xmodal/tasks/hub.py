@@ -61,8 +61,8 @@ class HubOptions(TableOptions):
                 why=f"there are {', '.join(filter(None, known)) or 'none'}",
                 fix="name one of these, or none",
             )
-        files = [file for file in files if self.config in (None, configs[file])]
-        parts = [read_rows(inside(file, folder)) for file in files if _split_of(file, folder) == split]
+        files = inside((file for file in files if self.config in (None, configs[file])), folder)
+        parts = [read_rows(file) for file in files if _split_of(file, folder) == split]
         if not parts:
             raise MissingError(
                 f"{self.dataset} has no files for {split}",

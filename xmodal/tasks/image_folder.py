@@ -72,8 +72,8 @@ class ImagesOptions(TaskOptions):
             UsageError: one has no images.
         """
         folders = _folders(self._root("train"))
-        used = {file.parent for file in self.files("train")}
-        if empty := [folder for folder in folders if folder not in used]:
+        empty = [folder for folder in folders if not any(map(_is_image, folder.iterdir()))]
+        if 0 < len(empty) < len(folders):
             what, fix = f"the folder {empty[0].name} has no images", "put some there, or remove it"
             raise UsageError(what, where=str(empty[0]), why="a folder is a class", fix=fix)
         return [folder.name for folder in folders]
@@ -86,8 +86,9 @@ class ImagesOptions(TaskOptions):
             UsageError: one leads out of the folder, or is of a kind that is not read.
         """
         root, outer = self._root(split), Path(self.path).expanduser()
-        every = [inside(file, outer) for folder in _folders(root) for file in sorted(inside(folder, outer).iterdir())]
-        found = [file for file in every if file.suffix.lower() in _SUFFIXES and file.is_file()]
+        folders = inside(_folders(root), outer)
+        every = inside((file for folder in folders for file in sorted(folder.iterdir())), outer)
+        found = [file for file in every if _is_image(file)]
         if not found:
             lacking = [name for name in SPLITS if not (outer / name).is_dir()]
             half = f"{root} has no {' and no '.join(lacking)}, so its folders are taken for classes"
@@ -195,6 +196,10 @@ def build(options: ImagesOptions, seed: int) -> Task:
 
 def _folders(root: Path) -> list[Path]:
     return sorted(place for place in root.iterdir() if place.is_dir() and _visible(place))
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in _SUFFIXES and file.is_file()
 
 
 def _visible(place: Path) -> bool:

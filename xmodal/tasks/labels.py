@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,15 +85,17 @@ def existing(path: str, what: str) -> Path:
     return place
 
 
-def inside(file: Path, folder: Path) -> Path:
-    """The file, if it lies in the folder when all links are followed: others' folders may hold links to your own files.
+def inside(files: Iterable[Path], folder: Path) -> list[Path]:
+    """The files, if they lie in the folder when all links are followed: it may be another's, with links to yours.
 
     Raises:
-        UsageError: it leads out of the folder.
+        UsageError: one leads out of the folder.
     """
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
-    return file
+    found, outer = list(files), folder.resolve()
+    for file in found:
+        if not file.resolve().is_relative_to(outer):
+            raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
+    return found
 
 
 def each_once(columns: Sequence[str]) -> None:

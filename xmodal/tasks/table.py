@@ -120,7 +120,7 @@ class TableOptions(TaskOptions):
             files = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
             if len(files) > 1:
                 raise UsageError(f"two files for {name}", where=str(folder), fix="leave one")
-            found[name] = inside(files[0], folder) if files else existing(str(folder / f"{name}.csv"), f"{name} table")
+            found[name] = inside(files, folder)[0] if files else existing(str(folder / f"{name}.csv"), f"{name} table")
         return found
 
     def _marked(self, rows: Rows, name: SplitName) -> list[int]:
