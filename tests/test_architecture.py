@@ -14,6 +14,7 @@ from statistics import median
 import pytest
 
 import xmodal
+from xmodal import errors
 
 PACKAGE = Path(xmodal.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -31,6 +32,9 @@ LONGEST, MEDIAN = 400, 150
 RESERVED = {"rich": "console", "typer": "cli"}
 PICKLES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 SAFE_LOADERS = {"SafeLoader", "CSafeLoader"}
+ERRORS = {
+    name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, errors.XmodalError)
+}
 
 
 def concept(file: Path) -> str:
@@ -110,6 +114,9 @@ def forbidden(tree: ast.AST, own: str) -> Iterator[str]:
                     yield f"line {node.lineno}: only {RESERVED[root]} imports {root}"
         if isinstance(node, ast.Call):
             yield from _forbidden_call(node)
+            # `sources.fetch` adds the ways to get what it cannot; a recipe's problems have fixes of their own.
+            if own != "sources" and ast.unparse(node.func) in ERRORS - {"RecipeError"} and not _says_a_fix(node):
+                yield f"line {node.lineno}: an error without a fix"
         if "trust_remote_code" in (getattr(node, "arg", None), getattr(node, "value", None), getattr(node, "id", None)):
             yield f"line {getattr(node, 'lineno', '?')}: trust_remote_code"
 
@@ -126,6 +133,13 @@ def _forbidden_call(call: ast.Call) -> Iterator[str]:
         loader = words.get("Loader") or (call.args[1] if len(call.args) > 1 else ast.Constant(None))
         if ast.unparse(loader).rpartition(".")[2] not in SAFE_LOADERS:
             yield f"line {call.lineno}: {called} with a loader that is not safe"
+
+
+def _says_a_fix(call: ast.Call) -> bool:
+    fixes = [word.value for word in call.keywords if word.arg == "fix"]
+    return any(word.arg is None for word in call.keywords) or (
+        bool(fixes) and ast.unparse(fixes[0]) not in ("''", "None")
+    )
 
 
 def faults(tree: ast.Module, own: str) -> list[str]:
@@ -183,6 +197,8 @@ def test_files_are_short() -> None:
         ("run", "yaml.unsafe_load(text)", "yaml.unsafe_load"),
         ("run", "load(name, trust_remote_code=True)", "trust_remote_code"),
         ("run", "options = {'trust_remote_code': True}", "trust_remote_code"),
+        ("run", "raise UsageError('no', where='here')", "without a fix"),
+        ("run", "raise DamagedError('no', fix='')", "without a fix"),
     ],
 )
 def test_the_rules_can_be_broken(own: str, source: str, said: str) -> None:
@@ -194,6 +210,7 @@ def test_the_rules_can_be_broken(own: str, source: str, said: str) -> None:
     [
         "'''.'''\nif TYPE_CHECKING:\n    from xmodal.cli import app",
         "'''.'''\nmodel.eval()\ntorch.load(file, weights_only=True)\nyaml.load(text, Loader=yaml.SafeLoader)",
+        "'''.'''\nraise UsageError('no', fix='do this')",
         "'''.'''\nfrom xmodal.types import Site\ndef _f(): pass\nclass _A:\n    def b(self): pass",
     ],
 )

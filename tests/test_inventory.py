@@ -36,6 +36,11 @@ def test_show_knows_a_model_of_timm() -> None:
     assert shown["source"]["on this machine"] == "no: xmodal get body timm:vit_small_patch14_reg4_dinov2, from the hub"
 
 
+@pytest.mark.parametrize("name", ["hf:NAME", "timm:NAME"])
+def test_a_name_that_stands_for_any_has_options_and_no_size(name: str) -> None:
+    assert set(tables(name)) == {f"body {name}", "options"}
+
+
 @pytest.mark.parametrize(("name", "said"), [("timm:", "start of a name"), ("timm:resnet18", "is a ResNet")])
 def test_show_says_why_it_cannot(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):

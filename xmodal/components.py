@@ -93,7 +93,7 @@ def _entry(kind: str, point: EntryPoint) -> Entry:
         if isinstance(entry, Entry):
             load(entry.options)
     except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
-        why = f"{type(error).__name__}: {error}"
+        why = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise UsageError(
             f"the plugin {kind} '{point.name}' cannot be imported",
             where=point.value,

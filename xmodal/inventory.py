@@ -123,9 +123,9 @@ def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         options = options_class(section, name)
         assert options is not None
         yield f"{section} {name}", ("", ""), [("what", " ".join((options.__doc__ or "").split()))]
-        if issubclass(options, BodyOptions):
+        kind = None if name.endswith(_shown(":")) else _KINDS.get(section)  # NAME stands for any
+        if issubclass(options, BodyOptions) and kind:
             yield "architecture", ("", ""), _architecture(name, options)
-        kind = _KINDS.get(section)
         stored = _stored(section, name)
         if kind and (stored in _SOURCES[kind] or ":" in stored):
             facts = [*_provenance(kind, stored), ("on this machine", *_whereabouts(section, name))]

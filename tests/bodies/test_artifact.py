@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from xmodal.bodies.lineage import check_runs
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.weights import build_body, digest
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
@@ -300,3 +301,15 @@ def test_a_part_that_is_not_there_is_named(tiny: Tiny) -> None:
     with pytest.raises(UsageError, match="no init 'randm'") as caught:
         tiny(parts={"attn": "randm"}).check_init()
     assert caught.value.where == "body.parts.attn"
+
+
+def test_a_run_is_judged_before_anything_is_built(tiny: Tiny, run: Path, tmp_path: Path) -> None:
+    assert check_runs(tiny(init=f"run:{run}", parts={"attn": f"run:{run}", "ffn": "random"})) == [str(run)]
+    finish(run, tiny(init="random"))
+    assert check_runs(tiny(init=f"run:{run}")) == []
+    with pytest.raises(UsageError, match="another architecture") as caught:
+        check_runs(tiny(layers="0:1", parts={"attn": f"run:{run}"}))
+    assert caught.value.where == "body.parts.attn"
+    (run / "body.json").write_text("{")
+    with pytest.raises(DamagedError, match="cannot be read"):
+        check_runs(tiny(init=f"run:{run}"))

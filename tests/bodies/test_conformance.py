@@ -179,3 +179,17 @@ class _Said:
 
 def test_an_entry_is_two_references() -> None:
     assert all(isinstance(entry, Entry) for entry in bodies.BODIES.values())
+
+
+class Faulty(Bert):
+    def forward(self, model: Any, tokens: Tokens) -> Tensor:
+        return tokens.values @ torch.zeros(1, 1)
+
+
+def test_a_fault_of_the_bodys_own_names_its_line(breaking: Callable[[type], BodyOptions]) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        conformance.it_repeats_itself(breaking(Faulty))
+    fault = conformance.own_fault(caught.value)
+    line = Faulty.forward.__code__.co_firstlineno + 1
+    assert fault.what.startswith("the body raises RuntimeError: mat1 and mat2")
+    assert (fault.why, fault.fix) == (f"at {__file__}:{line}", "mend it there")

@@ -212,6 +212,12 @@ def test_the_preview_counts_what_the_studies_do() -> None:
     assert module.TABLE == "table.json"
 
 
+def test_a_column_that_no_recipe_measures_is_told() -> None:
+    said = plan("lu2021/table7", columns=[]).preview()["differences"]["words"]
+    assert "No recipe measures cifar10-lra-train; xmodal show lu2021/table7 has the paper's numbers." in said
+    assert not any("No recipe" in words for words in plan().preview()["differences"]["words"])
+
+
 def test_the_reference_has_every_key_of_a_table(tmp_path: Path) -> None:
     made = reproduce(plan(rows=["random"]), out=tmp_path).result
     text = sections(page("reference/papers.md"), 2)["table.json"]

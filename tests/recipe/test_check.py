@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -349,3 +350,31 @@ def test_a_fault_in_a_file_of_the_task_stands_in_that_file_and_once(tmp_path: Pa
     error = only(tmp_path, text.replace("per-position", "mean"))
     assert error.where == f"{data}:3"
     assert error.what == "the row has 3 cells"
+
+
+def test_a_fault_that_every_question_about_the_task_meets_is_told_once(tmp_path: Path) -> None:
+    text = GOOD.replace("{name: bit-xor, bits: 5}", "{name: hub, dataset: a b, column: seq}")
+    error = only(tmp_path, text.replace("per-position", "mean"))
+    assert error.what == "'a b' cannot be a data set of the hub"
+
+
+def test_the_runs_that_a_body_starts_from_are_looked_at(tmp_path: Path) -> None:
+    run = tmp_path / "deep"
+    text = GOOD.replace("init: random", f"init: 'run:{run}'")
+    file = tmp_path / "trial.yaml"
+    file.write_text(text)
+    assert load_recipe(file).body.init == f"run:{run}"  # which may be made later
+    run.mkdir()
+    options = {"name": "minilm-l6", "init": "random", "layers": "0:2"}
+    (run / "body.json").write_text(json.dumps({"options": options, "seed": 0, "trained_digest": "0" * 64}))
+    problem = only(tmp_path, text)
+    assert "another architecture" in problem.what
+    assert "minilm-l6 with layers 0:2: depth 2 and not 6" in problem.why
+    assert problem.where == f"{file}:4"
+
+
+def test_a_part_must_be_one_of_the_body(tmp_path: Path) -> None:
+    problem = only(tmp_path, GOOD.replace("init: random", "init: random, parts: {relpos: random}"))
+    assert problem.what == "minilm-l6 has no relpos"
+    assert problem.where == f"{tmp_path / 'trial.yaml'}:4"
+    assert "attn" in problem.why

@@ -260,3 +260,9 @@ def test_a_folder_with_the_name_of_a_file_is_no_file(tmp_path: Path) -> None:
     (folder / "remote_homology.train.csv").mkdir()
     with pytest.raises(MissingError, match="no train file"):
         homology(folder)
+
+
+def test_a_csv_has_one_label_and_no_level_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"remote_homology.train.csv has one label, and no family to choose") as caught:
+        homology(write_csv(tmp_path), level="family")
+    assert (caught.value.where, caught.value.fix) == ("task.level", "leave task.level out")

@@ -97,6 +97,7 @@ NUMBERS = {"column": None, "columns": ["n"]}
     ("text", "said", "message"),
     [
         (GOOD.replace("C,y,test", "Z,y,test"), {}, "t.csv:5: 'Z' is not in the alphabet"),
+        (GOOD.replace("C,y,test", "A\0,y,test"), {}, "t.csv:5: 'A\\x00' has a character that does not print"),
         (GOOD, {"alphabet": "A"}, "t.csv:2: 'C' is not in the alphabet"),
         (GOOD.replace("C,y,test", "C,z,test"), {}, "t.csv (test): training never saw the label 'z'"),
         (GOOD.replace("A,x,val", ""), {}, "t.csv:4: the row is empty"),
@@ -107,7 +108,7 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD, {"column": "s"}, "no column 's'"),
         (GOOD, {"columns": ["seq"], "column": None}, "t.csv:2: 'ACA' in column 'seq' is not a number"),
         (GOOD, {"columns": ["seq"]}, "either column or columns"),
-        (GOOD.replace("y", "x"), {}, "training has 1 classes"),
+        (GOOD.replace("y", "x"), {}, "training has one class"),
         (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' has a blank at an end"),
         ("n,label,part\n1e308,x,train\n-1e308,y,train\n", NUMBERS, "t.csv:2: '1e308' in column 'n' is beyond 1e+100"),
         (
@@ -123,6 +124,7 @@ def test_bad_tables_are_named(tmp_path: Path, text: str, said: dict[str, object]
     with pytest.raises(XmodalError) as error:
         table(write(tmp_path / "t.csv", text), **{"column": "seq", "split": "part", **said})
     assert message in str(error.value)
+    assert error.value.fix
     assert error.value.exit_code == 2
 
 

@@ -7,25 +7,21 @@ it; the digest in `body.json` proves that the result is the body that the run en
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xmodal.bodies import BODIES, weights
-from xmodal.bodies.anatomy import Anatomy
-from xmodal.bodies.description import BODY_FILE, RUN, read_description, run_folder
+from xmodal.bodies import weights
+from xmodal.bodies.description import AGAIN
+from xmodal.bodies.lineage import started_as
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.rounding import round_frozen
-from xmodal.components import find, load
-from xmodal.errors import DamagedError, MissingError, UsageError
+from xmodal.errors import DamagedError, MissingError
 from xmodal.types import BODY_ROLES, Site
 
 TRAINED = Path("checkpoint", "best.safetensors")
-AGAIN = "run it again: xmodal train RECIPE --force"
 
 
 def run_body(options: BodyOptions) -> weights.Values:
@@ -36,26 +32,7 @@ def run_body(options: BodyOptions) -> weights.Values:
         UsageError: that run's body has another architecture.
         DamagedError: the tensors are not those that the run ended with.
     """
-    folder = run_folder(options.init)
-    _must_end(options.init)
-    description = read_description(folder)
-    entry = find("body", BODIES, description["options"]["name"], where=str(folder / BODY_FILE))
-    try:
-        start: BodyOptions = load(entry.options).model_validate(description["options"])
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise DamagedError(
-            "the body's options cannot be understood", where=str(folder / BODY_FILE), why=faults, fix=AGAIN
-        ) from None
-    theirs, ours = asdict(_built(start)), asdict(_built(options))
-    if differing := [key for key in ours if ours[key] != theirs[key]]:
-        sizes = ", ".join(f"{key} {theirs[key]} and not {ours[key]}" for key in differing[:3])
-        raise UsageError(
-            "the run's body has another architecture than this recipe's",
-            where="body.init",
-            why=f"the run trained {start.name} with layers {start.layers or 'all'}: {sizes}",
-            fix="set body.name, its sizes, body.layers and body.path as in the run",
-        )
+    folder, description, start = started_as(options.init, options)
     base = weights.build_body(start, description["seed"])
     try:
         trained = load_file(folder / TRAINED)
@@ -88,22 +65,3 @@ def run_body(options: BodyOptions) -> weights.Values:
         )
     source = {"source": options.init, "started_as": json.dumps(base.source, sort_keys=True)}
     return weights.Values(tensors, base.token_rms, source)
-
-
-def _must_end(init: str, before: tuple[Path, ...] = ()) -> None:
-    """Follows the runs that start from runs, and stops where that leads in a circle."""
-    if not init.startswith(RUN):
-        return
-    folder = run_folder(init).resolve()
-    if folder in before:
-        chain = " -> ".join(map(str, [*before[before.index(folder) :], folder]))
-        raise DamagedError("runs that start from each other", where="body.init", why=chain, fix="name another run")
-    options = read_description(folder)["options"]
-    for next_init in (options.get("init"), *(options.get("parts") or {}).values()):
-        _must_end(str(next_init), (*before, folder))
-
-
-def _built(options: BodyOptions) -> Anatomy:
-    """What is built, whichever blocks it was made of."""
-    anatomy = options.anatomy()
-    return replace(anatomy, depth=len(anatomy.layers), layers=(), vocabulary=0)

@@ -6,8 +6,10 @@ downloaded, with the first two blocks, so that a check takes seconds.
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +49,15 @@ def small(name: str, **said: Any) -> BodyOptions:
     if "layers" not in said and options.anatomy().depth > 2:
         options = options.model_copy(update={"layers": "0:2"})
     return options
+
+
+def own_fault(error: Exception) -> Broken:
+    """What a body's own code raised, with the line where that began: the innermost that is neither ours nor torch's."""
+    ours = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(ours)] or list(frames)
+    why = f"at {theirs[-1].filename}:{theirs[-1].lineno}"
+    return Broken(f"the body raises {type(error).__name__}: {error}", why=why, fix="mend it there")
 
 
 def claims_are_total_and_disjoint(options: BodyOptions) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from xmodal.errors import DamagedError, MissingError, UsageError
 
 BODY_FILE = "body.json"
+AGAIN = "run it again: xmodal train RECIPE --force"
 RUN = "run:"
 """What an init starts with that names a run."""
 
@@ -55,8 +56,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             fix=f"make it first: xmodal train {folder.name}",
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        fix = "run it again: xmodal train RECIPE --force"
-        raise DamagedError("cannot be read", where=str(file), why=repr(error), fix=fix) from None
+        raise DamagedError("cannot be read", where=str(file), why=repr(error), fix=AGAIN) from None
     if not description.get("trained_digest"):
         raise MissingError(
             f"the run in {folder} has not ended", where="body.init", fix="let it end: xmodal train RECIPE --resume"

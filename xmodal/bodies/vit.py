@@ -178,6 +178,7 @@ def read(folder: Path) -> Anatomy:
             f"{folder / 'config.json'} describes a variant that xmodal does not build",
             where="body.path",
             why=f"{', '.join(unknown)} cannot be so; what can be set is {', '.join(known)}",
+            fix="take a model without it, or add an adapter: docs/how-to/add-a-body.md",
         )
     arguments: dict[str, Any] = {key: shapes.size(said, key, 1, _SIZES[key]) for key in said if key in _SIZES}
     arguments |= {key: said[key] for key in said if key in _FLAGS}
@@ -204,9 +205,8 @@ def ask(name: str, arguments: tuple[tuple[str, Any], ...] = (), *, antialias: bo
     try:
         model: Any = _headless(name, dict(arguments))
     except Exception as error:  # whatever a model does that was not made for the meta device or these arguments
-        raise UsageError(
-            f"timm cannot build {name}", where="body.name", why=f"{type(error).__name__}: {error}"
-        ) from None
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"timm cannot build {name}", where="body.name", why=why, fix=shapes.NO_FAMILY) from None
     if type(model) is not VisionTransformer:
         what = f"{name} is a {type(model).__name__}, not a VisionTransformer"
         why = (

@@ -16,8 +16,9 @@ from xmodal.bodies import init, skeleton
 from xmodal.bodies.body import Body
 from xmodal.bodies.description import RUN
 from xmodal.bodies.family import STD
+from xmodal.bodies.lineage import check_parts
 from xmodal.bodies.options import BodyOptions
-from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
+from xmodal.errors import DamagedError, MissingError, XmodalError
 from xmodal.types import Site
 
 
@@ -56,12 +57,9 @@ def build_body(options: BodyOptions, seed: int, device: torch.device | str = "cp
     options.check_init()
     body = skeleton(options)
     tensors, token_rms, source = _values(options, body, seed)
+    check_parts(options, tensors)
     for role, init_ in (options.parts or {}).items():
         grafted = {site for site in tensors if site.role == role}
-        if not grafted:
-            roles = ", ".join(dict.fromkeys(site.role for site in tensors))
-            why = f"it has {roles or 'no parameters'}"
-            raise UsageError(f"{options.name} has no {role}", where=f"body.parts.{role}", why=why)
         try:
             other = _values(options.model_copy(update={"init": init_, "parts": None}), body, seed)
         except XmodalError as error:
@@ -130,7 +128,8 @@ def read_pretrained(file: Path, body: Body) -> tuple[dict[Site, Tensor], float]:
             family, names = body.family, list(checkpoint.keys())
             prefix = next((start for start in family.prefixes if any(name.startswith(start) for name in names)), "")
             if twice := [name for name in names if prefix and prefix + name in names]:
-                raise DamagedError(f"the checkpoint has {twice[0]} twice, once as {prefix}{twice[0]}", where=str(file))
+                what = f"the checkpoint has {twice[0]} twice, once as {prefix}{twice[0]}"
+                raise DamagedError(what, where=str(file), fix="save it again with one of them")
             by_name = {_today(name.removeprefix(prefix), family.renamed): name for name in names}
             _account_for(file, wanted, by_name, body)
             tensors = {}

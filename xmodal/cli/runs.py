@@ -23,7 +23,7 @@ from xmodal.cli.words import (
     load,
     watched,
 )
-from xmodal.errors import UsageError
+from xmodal.errors import UsageError, XmodalError
 
 CODES = {"done": 0, "diverged": 4, "interrupted": 130}
 """Exit code of a run that ended so."""
@@ -248,20 +248,22 @@ def check(
     if recipes[0] == "body" and len(recipes) > 1:
         return _check_bodies(recipes[1:])
     from xmodal import console
+    from xmodal.bodies.lineage import check_runs
     from xmodal.recipe.source import read
 
-    failed: list[UsageError] = []
+    worst = 0
     for name in recipes:
         try:
             loaded = load(name, override, None, False)
             if loaded.tiny:
                 load(name, override, None, True)
-            console.write(f"{name}: ok, {loaded.name}, {len(read(find(name)).files)} file(s)")
-        except UsageError as error:
-            failed.append(error)
+            absent = "".join(f"; {run} is still to be made" for run in check_runs(loaded.body))
+            console.write(f"{name}: ok, {loaded.name}, {len(read(find(name)).files)} file(s){absent}")
+        except XmodalError as error:
+            worst = max(worst, error.exit_code)
             console.show_error(error)
-    if failed:
-        raise typer.Exit(2)
+    if worst:
+        raise typer.Exit(worst)
     return None
 
 
@@ -271,15 +273,18 @@ def _check_bodies(names: list[str]) -> None:
 
     broken = 0
     for name in names:
-        options = conformance.small(name)
         for check in conformance.CHECKS:
+            title = conformance.title(check)
             try:
-                check(options)
-            except conformance.Broken as error:
+                check(conformance.small(name))
+            except Exception as error:
+                if isinstance(error, XmodalError) and not isinstance(error, conformance.Broken):
+                    raise
+                fault = error if isinstance(error, conformance.Broken) else conformance.own_fault(error)
                 broken += 1
-                error.where = f"{name}: {conformance.title(check)}"
-                console.show_error(error)
+                fault.where = f"{name}: {title}"
+                console.show_error(fault)
             else:
-                console.write(f"{name}: ok, {conformance.title(check)}")
+                console.write(f"{name}: ok, {title}")
     if broken:
         raise typer.Exit(1)

@@ -25,7 +25,8 @@ def give_up(name: str, error: OSError) -> None:
         os.dup2(nowhere.fileno(), getattr(sys, name).fileno())
     if name == "stdout" and not isinstance(error, BrokenPipeError):
         why = error.strerror or str(error)
-        raise XmodalError("the output cannot be written", where="standard output", why=why) from None
+        fix = "free some space, or send it elsewhere"
+        raise XmodalError("the output cannot be written", where="standard output", why=why, fix=fix) from None
 
 
 _PADDING = re.compile(r" +(?=\n)")

@@ -126,9 +126,15 @@ def cells_of(wanted: Wanted) -> list[Cell]:
     return found
 
 
+def left_out(wanted: Wanted) -> list[str]:
+    """The columns of the table that no recipe measures."""
+    found = wanted.table
+    return [c for c in found.table.columns if not any(found.recipe_of(row, c) for row in found.table.rows)]
+
+
 def _columns(wanted: Wanted) -> list[str]:
     table, name = wanted.table.table, wanted.table.name
-    there = [c for c in table.columns if any(wanted.table.recipe_of(row, c) for row in table.rows)]
+    there = [column for column in table.columns if column not in left_out(wanted)]
     if not there:
         from xmodal.papers.library import tables
 

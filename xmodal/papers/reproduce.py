@@ -12,7 +12,7 @@ from typing import Any
 
 from xmodal.bodies.description import RUN
 from xmodal.errors import DamagedError
-from xmodal.papers.cells import Cell, Wanted, cells_of, differences, enforce_here, lacking
+from xmodal.papers.cells import Cell, Wanted, cells_of, differences, enforce_here, lacking, left_out
 from xmodal.papers.library import cpu_scale
 from xmodal.recipe import Recipe
 from xmodal.run.bare import resolve
@@ -272,6 +272,9 @@ def _differences(wanted: Wanted, cells: Sequence[Cell]) -> dict[str, Any]:
         for remark in remarks
         if (not remark.tasks or tasks & {*remark.tasks}) and (not remark.bodies or bodies & {*remark.bodies})
     ]
+    if (left := left_out(wanted)) and not wanted.columns:
+        name = wanted.table.name
+        words.append(f"No recipe measures {', '.join(left)}; xmodal show {name} has the paper's numbers.")
     if wanted.tiny:
         words.append("Recipes run in their tiny forms: bodies are random, and numbers mean nothing.")
     return {"words": words, "keys": [asdict(difference) for difference in differences(cells)]}

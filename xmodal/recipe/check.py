@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from xmodal import freeze
 from xmodal.bodies import sites as body_sites
 from xmodal.bodies.anatomy import Anatomy
+from xmodal.bodies.lineage import check_parts, check_runs
 from xmodal.components import Options, find
 from xmodal.errors import RecipeError, UsageError, did_you_mean
 from xmodal.recipe import source
@@ -80,6 +81,17 @@ def sites_of(body: BodyOptions, geometry: Geometry | None) -> list[Site]:
     if geometry is None or geometry.prefix:
         sites.append(Site("input", part="class"))
     return sites
+
+
+def starts(body: BodyOptions) -> list[str]:
+    """The runs that a body starts from and that are still to be made.
+
+    Raises:
+        UsageError: it cannot start as it says, or the body of a run that is here does not fit.
+        DamagedError: a run that is here cannot be understood.
+    """
+    body.check_init()
+    return check_runs(body)
 
 
 class _Check:
@@ -175,7 +187,7 @@ class _Check:
         if task and tokenizer:
             geometry = self.attempt(("tokenizer", "size"), lambda: tokenizer.geometry(task.sample()))
         if body:
-            self.attempt(("body", "init"), body.check_init)
+            self.attempt(("body", "init"), lambda: starts(body))
             anatomy = self.attempt(("body",), body.anatomy)
         if body and geometry and anatomy and geometry.tokens > (anatomy.context or geometry.tokens):
             self.add(
@@ -219,6 +231,7 @@ class _Check:
         if anatomy is None:
             return
         sites = sites_of(body, geometry)
+        self.attempt(("body", "parts"), lambda: check_parts(body, sites))
         selection = parsed.select(sites, owner=body.name)
         if all(site in selection.frozen or not site.used for site in sites):
             raise UsageError(
@@ -241,9 +254,10 @@ class _Check:
         if own and own[0] in Recipe.model_fields:
             at, error.where = own, ""
         # A fault in a file of the task's stands in that file, and every question about the task meets it again.
-        if not error.where or at[0] not in ("task", "tokenizer"):
+        of_task = at[0] in ("task", "tokenizer")
+        if not error.where or not of_task:
             error.where = self.read.where(at)
-        if all(str(problem) != str(error) for _, problem in self.problems):
+        if not of_task or all((one.what, one.why) != (error.what, error.why) for _, one in self.problems):
             self.problems.append((at, error))
 
     def add(self, at: KeyPath, what: str, *, why: str = "", fix: str = "") -> None:

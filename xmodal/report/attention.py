@@ -101,9 +101,8 @@ def looked(trained: Trained, sample: int, where: str) -> list[Tensor]:
     recipe, model = trained.recipe, trained.model
     split = task_of(recipe).split(SPLIT)
     if sample >= len(split):
-        raise UsageError(
-            f"validation has no sample {sample}", where="--sample", why=f"it has {len(split)}, counted from 0"
-        )
+        what, why = f"validation has no sample {sample}", f"it has {len(split)}, counted from 0"
+        raise UsageError(what, where="--sample", why=why, fix=f"name one from 0 to {len(split) - 1}")
     batch = split.batch(torch.tensor([sample]))
     with torch.no_grad():
         fast = model(batch)

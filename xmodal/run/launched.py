@@ -53,7 +53,11 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
         run = RunFolder(out, recipe).path.relative_to(out)
         if parts > recipe.train.batch_size:
             why = f"{ranks.count} processes make {parts} parts of it"
-            raise UsageError(f"a batch has {recipe.train.batch_size} samples", where="train.batch_size", why=why)
+            what, fix = (
+                f"a batch has {recipe.train.batch_size} samples",
+                f"set it to {parts} or more, or start fewer processes",
+            )
+            raise UsageError(what, where="train.batch_size", why=why, fix=fix)
         if ranks.rank == 0:
             distributed.barrier()  # the others have made their copies
             yield ranks, out

@@ -58,7 +58,8 @@ def _rebuilt(delta: Delta, device: torch.device | str) -> Trained:
             raise RuntimeError("it holds no values")
         torch.empty(0, device=device)
     except (RuntimeError, TypeError) as error:
-        raise UsageError(f"no device '{device}' here", why=str(error).splitlines()[0][:200]) from None
+        why = str(error).splitlines()[0][:200]
+        raise UsageError(f"no device '{device}' here", where="device", why=why, fix='name another, "cpu"') from None
     # Autocast belongs to the device that the run was on; rounded matrices and fused activations belong to the model.
     precision = "float32" if delta.recipe.precision == "bfloat16" else delta.recipe.precision
     told = {"device": str(device), "precision": precision, "gradient_checkpointing": None}

@@ -115,7 +115,8 @@ def tensor_names(file: Path) -> list[str]:
         with file.open("rb") as stream:
             pointer = b"git-lfs" in stream.read(64)
         why = "it is a pointer of Git LFS; 'git lfs pull' in that folder gets the file" if pointer else str(error)
-        raise DamagedError(f"{file.name} is not a safetensors file", where=str(file), why=why) from None
+        fix = "get that file again"
+        raise DamagedError(f"{file.name} is not a safetensors file", where=str(file), why=why, fix=fix) from None
 
 
 def refuse_own_code(config: Mapping[str, Any], file: Path) -> None:

@@ -85,9 +85,9 @@ def _get(
     for each in routes:
         try:
             return install(kind, name, partial(build, each), force)
-        except MissingError as error:
+        except (MissingError, UsageError) as error:
             # Wrong bytes are no reason to try the next route: who sent them should be looked at.
-            if isinstance(error, DamagedError) or isinstance(each, Path):
+            if isinstance(error, DamagedError | UsageError) or isinstance(each, Path):
                 error.fix = error.fix or _ways(kind, name, source)
                 raise
             failures.append(f"{each}: {error.what}. {error.why}")

@@ -49,7 +49,8 @@ def get_dataset(dataset: str, force: bool = False) -> Path:
 
 def _folder(dataset: str) -> str:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset, re.ASCII) or {".", ".."} & set(dataset.split("/")):
-        raise UsageError(f"'{dataset}' cannot be a data set of the hub", why="its name is ORG/NAME")
+        why, fix = "its name is ORG/NAME", f"xmodal get data {PREFIX}ORG/NAME"
+        raise UsageError(f"'{dataset}' cannot be a data set of the hub", why=why, fix=fix)
     words = "-".join(re.findall(r"[a-z0-9]+", dataset.lower()))
     return f"hub-{words}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
 
@@ -70,9 +71,8 @@ def _build(dataset: str, place: Path) -> dict[str, Any]:
         ) from error
     files = sorted(file for pattern in PATTERNS for file in came.rglob(pattern))
     if not files:
-        raise MissingError(
-            f"{dataset} has neither Parquet nor CSV files", why="nothing else is read, and no code is run"
-        )
+        what, why = f"{dataset} has neither Parquet nor CSV files", "nothing else is read, and no code is run"
+        raise MissingError(what, why=why, fix="save its tables as Parquet in a folder, and set task.path to it")
     for file in files:
         shutil.copyfile(file, place / "--".join(file.relative_to(came).parts))
     return {"route": "official", "origin": f"{dataset}@{commit}", "licence": "as the hub says"}

@@ -137,7 +137,10 @@ def of_timm(name: str) -> BodySource:
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         why = f"it has {', '.join(tags) or 'none'}"
-        raise UsageError(f"timm has no weights '{tag}' of {architecture}{did_you_mean(tag, tags)}", why=why)
+        what = f"timm has no weights '{tag}' of {architecture}{did_you_mean(tag, tags)}"
+        raise UsageError(
+            what, why=why, fix=f"name one of these behind a dot, or {TIMM}{architecture} for timm's choice"
+        )
     default = timm.get_pretrained_cfg(architecture)
     tag = tag or (default.tag if default else "") or ""
     hub = f"timm/{architecture}.{tag}" if tag in tags else ""

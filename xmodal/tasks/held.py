@@ -99,7 +99,11 @@ class HeldTask:
         self.sample, self.target = options.sample(), options.target()
         for name, split in splits.items():
             if not len(split):
-                raise UsageError(f"the split {name} of {self.name} is empty", where="task")
+                raise UsageError(
+                    f"the split {name} of {self.name} is empty",
+                    where="task",
+                    fix="put samples there; what was left out is too long",
+                )
         self._splits = {**splits, "train": fraction_of(splits["train"], options.fraction, seed)}
         self._test_labels, self._trained = labels["test"], self._targets()
         self._coverage: dict[SplitName, dict[str, int]] = {n: dict(counts) for n, counts in (coverage or {}).items()}

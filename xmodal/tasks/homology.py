@@ -25,6 +25,7 @@ _WORDS: dict[SplitName, set[str]] = {"train": {"train"}, "val": {"val", "valid",
 _HOLDOUTS = {"fold", "superfamily", "family"}
 _FASTA = {".fa", ".faa", ".fasta"}
 _FIELDS = {"class": 1, "fold": 2, "superfamily": 3, "family": 4}
+_MEND = "mend it, or take the protein out"
 Examples = list[tuple[str, str, str]]
 """Sequence, label, and file and line."""
 
@@ -46,7 +47,7 @@ class RemoteHomologyOptions(TaskOptions):
     """Which of TAPE's three test sets: unseen superfamilies within known folds (`fold`), unseen families, or new
     members of known families."""
     level: Literal["class", "fold", "superfamily", "family"] = "fold"
-    """What the label is; CSV files have one `label`, taken as it is."""
+    """What the label is. CSV files have one `label`, which is taken as it is; to choose another is refused."""
     max_length: int = Field(default=1024, ge=1)
     """Most residues in a sample."""
     too_long: TooLong = "error"
@@ -87,17 +88,22 @@ class RemoteHomologyOptions(TaskOptions):
         elif file.suffix == ".lmdb":
             found = [_labelled(record, self.level, place) for place, record in read_records(file)]
         elif file.suffix == ".csv":
+            if self.level != "fold":
+                what, fix = f"{file.name} has one label, and no {self.level} to choose", "leave task.level out"
+                raise UsageError(what, where="task.level", why=f"{file} is a CSV file", fix=fix)
             rows = read_rows(file)
             found = list(zip(rows.column("seq"), rows.column("label"), rows.places, strict=True))
         else:
             found = list(_fasta(file, self.level))
         if not found:
-            raise UsageError(f"{file.name} has no proteins", where=str(file))
+            raise UsageError(
+                f"{file.name} has no proteins", where=str(file), fix="put some there, or get the file again"
+            )
         for sequence, label, place in found:
             if strange := re.search(r"[^A-Za-z]", sequence):
-                raise UsageError(f"{strange[0]!r} is no letter of a protein", where=place)
+                raise UsageError(f"{strange[0]!r} is no letter of a protein", where=place, fix=_MEND)
             if not sequence or not label:
-                raise UsageError(f"the {'label' if sequence else 'sequence'} is empty", where=place)
+                raise UsageError(f"the {'label' if sequence else 'sequence'} is empty", where=place, fix=_MEND)
         refuse_unclear([label for _, label, _ in found], [place for _, _, place in found])
         return found
 
@@ -170,7 +176,9 @@ def _json(file: Path) -> Iterator[tuple[str, object]]:
         fix = "get the file again, or mend it there"
         raise DamagedError(f"{file.name} is not JSON", where=str(file), why=str(error), fix=fix) from None
     if not isinstance(records, list):
-        raise UsageError(f"{file.name} is not a list of proteins", where=str(file))
+        raise UsageError(
+            f"{file.name} is not a list of proteins", where=str(file), fix="write it as TAPE does: [{...}, ...]"
+        )
     for number, record in enumerate(records, start=1):
         yield f"{file}:record {number}", record
 
@@ -179,10 +187,11 @@ def _labelled(record: object, level: str, place: str) -> tuple[str, str, str]:
     found = record if isinstance(record, dict) else {}
     sequence, label = found.get("primary"), found.get(f"{level}_label")
     if sequence is None or label is None:
-        raise UsageError(f"the record lacks primary or {level}_label", where=place)
+        fix = f"give it {level}_label and primary, the sequence, or set task.level to a label that it has"
+        raise UsageError(f"the record lacks primary or {level}_label", where=place, fix=fix)
     if not isinstance(sequence, str) or not isinstance(label, int | str) or isinstance(label, bool):
         wrong = f"{level}_label is no number or text" if isinstance(sequence, str) else "primary is no text"
-        raise UsageError(f"the record's {wrong}", where=place)
+        raise UsageError(f"the record's {wrong}", where=place, fix=_MEND)
     return sequence, str(label), place
 
 
@@ -206,7 +215,8 @@ def _fasta(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
             label = ".".join(words[1].split(".")[: _FIELDS[level]])
         elif line.strip():
             if not place:
-                raise UsageError("there are letters in front of the first header", where=f"{file}:{number}")
+                what, fix = "there are letters in front of the first header", "put their header there: >d1dlwa_ a.1.1.1"
+                raise UsageError(what, where=f"{file}:{number}", fix=fix)
             lines.append(line.strip())
     if place:
         yield "".join(lines), label, place

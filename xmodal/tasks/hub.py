@@ -72,7 +72,8 @@ class HubOptions(TableOptions):
             )
         for part in parts:
             if part.columns != parts[0].columns:
-                raise UsageError(f"the files for {split} have different columns", where=part.places[0])
+                what, why = f"the files for {split} have different columns", f"{parts[0].places[0]} is of another table"
+                raise UsageError(what, where=part.places[0], why=why, fix="name one table of the data set: task.config")
         cells, places = ([each for part in parts for each in getattr(part, key)] for key in ("cells", "places"))
         return Rows(parts[0].columns, cells, places)
 

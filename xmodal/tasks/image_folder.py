@@ -62,7 +62,7 @@ class ImagesOptions(TaskOptions):
         """Whether `path` holds the three splits, or classes alone."""
         place = existing(self.path, "folder of images")
         if not place.is_dir():
-            raise UsageError(f"{place.name} is not a folder", where=str(place))
+            raise UsageError(f"{place.name} is not a folder", where=str(place), fix="give the folder of the classes")
         return all((place / name).is_dir() for name in SPLITS)
 
     def classes(self) -> list[str]:

@@ -65,7 +65,9 @@ def at_least_two(classes: Sequence[str], where: str) -> int:
         UsageError: there are not two.
     """
     if len(classes) < 2:
-        raise UsageError(f"training has {len(classes)} classes", where=where, why="there must be two at least")
+        count = "no classes" if not classes else "one class"
+        why, fix = "there must be two at least", "give training samples of another class"
+        raise UsageError(f"training has {count}", where=where, why=why, fix=fix)
     return len(classes)
 
 

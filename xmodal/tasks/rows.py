@@ -65,7 +65,9 @@ def read_rows(file: Path) -> Rows:
             fix="name a file that ends in .csv or .parquet",
         )
     if not rows.cells:
-        raise UsageError(f"{file.name} has no rows", where=str(file))
+        raise UsageError(
+            f"{file.name} has no rows", where=str(file), fix="put some below its header, or name another file"
+        )
     return rows
 
 
@@ -75,7 +77,8 @@ def _csv(file: Path) -> Rows:
             reader = csv.reader(stream, strict=True)
             columns = next(reader, [])
             if len(set(columns)) < len(columns):
-                raise UsageError("two columns have one name", where=f"{file}:1", why=f"there are {', '.join(columns)}")
+                why = f"there are {', '.join(columns)}"
+                raise UsageError("two columns have one name", where=f"{file}:1", why=why, fix="give each its own")
             cells, places = [], []
             for row in reader:
                 place = f"{file}:{reader.line_num}"
@@ -104,7 +107,8 @@ def _parquet(file: Path) -> Rows:
     try:
         table = parquet.read_table(file)
     except (ArrowException, OSError) as error:
-        raise DamagedError(f"{file.name} is not a Parquet file", where=str(file), why=str(error)) from None
+        fix = "write it again, or save the table as CSV"
+        raise DamagedError(f"{file.name} is not a Parquet file", where=str(file), why=str(error), fix=fix) from None
     for field in table.schema:
         if types.is_nested(field.type) or types.is_binary(field.type) or types.is_large_binary(field.type):
             raise UsageError(

@@ -76,7 +76,9 @@ def build(options: SeriesOptions, seed: int) -> Task:
     values = np.array([[number(word, name, place) for word, place in c] for name, c in zip(names, cells, strict=True)])
     ends = [round(len(rows.cells) * share) for share in (1 - options.val - options.test, 1 - options.test)]
     if ends[0] < 1:
-        raise UsageError("the shares leave nothing to train on", where="task.val")
+        raise UsageError(
+            "the shares leave nothing to train on", where="task.val", fix="set task.val or task.test lower"
+        )
     spans: dict[SplitName, tuple[int, int]] = {
         "train": (0, ends[0]),
         "val": (ends[0], ends[1]),
@@ -93,7 +95,8 @@ def build(options: SeriesOptions, seed: int) -> Task:
     }
     if len(np.unique(labels["train"])) < options.classes:
         why = f"more than a share of 1/{options.classes} of the changes are the same"
-        raise UsageError(f"training does not fill {options.classes} classes", where="task.classes", why=why)
+        fix = "set task.classes lower, or task.horizon longer"
+        raise UsageError(f"training does not fill {options.classes} classes", where="task.classes", why=why, fix=fix)
     splits: dict[SplitName, Split] = {
         name: Stacked(standardised((seen - mean) / deviation, options.columns, 1, options.path), labels[name])
         for name, (seen, _) in cut.items()

@@ -105,9 +105,11 @@ class TableOptions(TaskOptions):
             )
         each_once(self.columns or ())
         if self.val + self.test >= 1:
-            raise UsageError(f"shares of {self.val:g} and {self.test:g} leave nothing to train on", where="task.val")
+            what = f"shares of {self.val:g} and {self.test:g} leave nothing to train on"
+            raise UsageError(what, where="task.val", fix="set task.val or task.test lower")
         if self.alphabet and len(set(self.alphabet)) < len(self.alphabet):
-            raise UsageError("a letter stands twice in the alphabet", where="task.alphabet")
+            fix = "write each letter once"
+            raise UsageError("a letter stands twice in the alphabet", where="task.alphabet", fix=fix)
 
     def _column(self) -> str:
         self._check()
@@ -128,7 +130,8 @@ class TableOptions(TaskOptions):
         marks = rows.column(self.split)
         if wrong := [index for index, mark in enumerate(marks) if mark not in SPLITS]:
             what = f"'{marks[wrong[0]]}' is no split"
-            raise UsageError(what, where=rows.places[wrong[0]], why=f"there are {', '.join(SPLITS)}")
+            why, fix = f"there are {', '.join(SPLITS)}", f"write one of these in the column '{self.split}'"
+            raise UsageError(what, where=rows.places[wrong[0]], why=why, fix=fix)
         return [index for index, mark in enumerate(marks) if mark == name]
 
     def _trained(self) -> Rows:
@@ -168,7 +171,7 @@ def build(options: TableOptions, seed: int) -> Task:
             words = rows.column(options.column or "")
             kept, coverage[name] = fit([len(word) for word in words], sample.max_length, options.too_long, rows.places)
             rows = _chosen(rows, kept)
-            arrays[name] = _codes(rows, options.column or "", letters, sample.max_length)
+            arrays[name] = _codes(rows, options, letters, sample.max_length)
         labels[name] = numbers_of(rows.column(options.label), classes, where=f"{options.path} ({name})")
     for name, array in arrays.items():
         if isinstance(sample, Symbols):
@@ -200,12 +203,16 @@ def _numbers(rows: Rows, columns: list[str]) -> list[list[float]]:
     ]
 
 
-def _codes(rows: Rows, column: str, letters: str, longest: int) -> list:
+def _codes(rows: Rows, options: TableOptions, letters: str, longest: int) -> list:
     import numpy as np
 
+    column, alphabet = options.column or "", options.alphabet
     index = {letter: code for code, letter in enumerate(letters, start=1)}
     codes = []
     for word, place in zip(rows.column(column), rows.places, strict=True):
+        if not alphabet and not word.isprintable():
+            what = f"{word[:40]!r} has a character that does not print"
+            raise UsageError(what, where=place, why="it would be a letter", fix="mend the cell, or set task.alphabet")
         if strange := next((letter for letter in word if letter not in index), None):
             why = f"it is '{letters}'" if len(letters) < 60 else f"it has {len(letters)} letters"
             raise UsageError(
