@@ -295,7 +295,7 @@ def test_halving_tries_as_many_rates_for_every_arm(ffn: Arms, monkeypatch: pytes
     said = design.preview()
     assert (said["tuning_runs"], said["most_steps"]) == (2 * 2 * (7 + 2), 2 * 2 * (7 * 1 + 2 * 4) + 2 * 3 * 4)
     result = run_study(design, out=tmp_path).result
-    assert len(tried) == len(set(tried)) == said["tuning_runs"] + said["report_runs"]
+    assert len(tried) == len(set(tried)) == said["tuning_runs"] + said["report_runs"] + said["matched_runs"]
     for arm, rates in (("trained", {0.00316, 0.001}), ("frozen", {0.0316, 0.01})):
         mine = [run for run in tried if run[0] == arm and run[2] in (7, 8)]
         assert {run[1] for run in mine if run[3] == 1} == set(design.rates)

@@ -51,7 +51,8 @@ def _ended(progress: Progress) -> str:
     ended = "" if outcome.status == "done" else f" {outcome.status}{outcome.error and f': {outcome.error}'}"
     left = "" if not progress.left or not progress.ran else f"; about {minutes(progress.left)} left"
     return (
-        f"{progress.done}/{progress.done + progress.missing} {trial.arm.name}, lr {trial.rate:g}, seed {trial.seed}:"
+        f"{progress.done}/{progress.done + progress.missing} {trial.arm.name}, lr {trial.rate:g}"
+        f"{' as the other has' * (trial.purpose == 'matched')}, seed {trial.seed}:"
         f"{ended} {score}{'' if progress.ran else ', was there'}{left}"
     )
 
@@ -87,7 +88,7 @@ class Board:
                 if trial.purpose == "tuning":
                     # A longer run of a rate, by halving, takes the place of the shorter one.
                     self._tuned.setdefault(trial.arm.name, {}).setdefault(trial.rate, {})[trial.seed] = outcome.val or 0
-                else:
+                elif trial.purpose == "report":
                     self._reported.setdefault(trial.arm.name, {})[trial.seed] = _word(outcome)
 
     def __call__(self) -> RenderableType:

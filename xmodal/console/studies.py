@@ -20,6 +20,7 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
     show_rows(("arm", "frozen", ">trains"), rows, to=to)
     rates = ", ".join(f"{rate:g}" for rate in preview["rates"])
     tuned = ", ".join(map(str, preview["tuning_seeds"]))
+    more = preview["matched_runs"]
     halved = "; all rates for a fourth of the steps, then the best" if preview["halving"] else ""
     lines = [
         f"{'rates' if tuned else 'rate, not tuned'}: {rates}",
@@ -27,7 +28,9 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
         f"report: {preview['report_runs']} runs, seeds {', '.join(map(str, preview['report_seeds']))}",
         f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps",
         *(["where the best rate lies at an edge, up to 2 more rates for every arm"] if tuned else []),
+        *([f"where arms differ at two rates, up to {more} more runs at one rate for both"] if more else []),
         _cost(preview["cost"]),
+        *(["no arm can share a pass, so --together changes nothing"] if preview["cost"]["sharing"] == 0 else []),
     ]
     to.print(Text("\n".join(lines)), soft_wrap=True)
 
@@ -38,7 +41,8 @@ def _cost(cost: Mapping[str, Any]) -> str:
     if not cost["runs"]:
         return "missing: no run"
     beside = f", {cost['workers']} at a time" if cost["workers"] > 1 else ""
-    beside = f", {cost['together']} at a time in one pass through their body" if cost["together"] else beside
+    if cost["sharing"]:
+        beside = f", {cost['together']} at a time in one pass through their body, of {cost['sharing']} arms"
     return (
         f"missing: {cost['runs']} runs{beside}; by a few steps of every arm about {minutes(cost['seconds'])}, without "
         f"more rates, and {cost['disk'] / 1e6:,.0f} MB of checkpoints"

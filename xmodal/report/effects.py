@@ -34,7 +34,7 @@ def scores(study: Mapping[str, Any], name: str) -> Figure:
                 axes.plot([100 * end for end in arm["interval"]], [row] * 2, "-", color=style.colour, linewidth=2)
             if arm["mean"] is not None:
                 axes.plot(100 * arm["mean"], row, style.marker, color=style.colour, markersize=7)
-        floor_lines(axes, floors, vertical=True)
+        floor_lines(axes, floors, rows=len(arms))
         _rows(axes, len(arms))
         axes.set_xlabel("test accuracy, %")
     best = max((arm for arm in arms if arm["mean"] is not None), key=lambda arm: arm["mean"], default=None)
@@ -97,18 +97,21 @@ def named_effects(study: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
 
 def effects_table(study: Mapping[str, Any], name: str) -> Table:
     """All effects of a study with what was computed of them."""
+    found = named_effects(study)
+    matched = any(effect.get("matched") for _, effect in found)
     rows = [
         [
             label,
             effect["difference"],
             *(effect["interval"] or (None, None)),
             effect["p"],
+            *(_at_one_rate(effect) if matched else ()),
             effect["p_holm"],
             effect["detectable"],
             effect["pairs"],
             effect["verdict"],
         ]
-        for label, effect in named_effects(study)
+        for label, effect in found
     ]
     columns: Columns = [
         (f"less {study['control']}", "text"),
@@ -116,6 +119,7 @@ def effects_table(study: Mapping[str, Any], name: str) -> Table:
         ("95 % from", "points"),
         ("to", "points"),
         ("p", "p"),
+        *([("at one rate", "points"), ("p there", "p")] if matched else []),
         ("p, Holm", "p"),
         ("sees", "percent"),
         ("pairs", "count"),
@@ -124,18 +128,29 @@ def effects_table(study: Mapping[str, Any], name: str) -> Table:
     return Table(f"{name}-effects", "Differences in points of test accuracy", columns, rows)
 
 
-def floor_lines(axes: Any, floors: Mapping[str, float], *, vertical: bool = False, named: bool = True) -> None:
-    """Dotted lines at what trivial predictors score, named unless that is said elsewhere; drawn after all else."""
-    low, high = axes.get_xlim() if vertical else axes.get_ylim()
+def _at_one_rate(effect: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    there = effect.get("matched")
+    return (there["difference"], there["p"]) if there else (None, None)
+
+
+def floor_lines(axes: Any, floors: Mapping[str, float], *, rows: int = 0, named: bool = True) -> None:
+    """Dotted lines at what trivial predictors score, named unless that is said elsewhere; drawn after all else.
+
+    With `rows` they are upright, and stand beside the marks of each row, not behind the words above them.
+    """
+    low, high = axes.get_xlim() if rows else axes.get_ylim()
     places = sorted((100 * value, floor) for floor, value in floors.items())
-    line = axes.axvline if vertical else axes.axhline
+    style = {"color": INK, "linestyle": ":", "linewidth": 1, "alpha": 0.7}
     level = 0
     for number, (place, floor) in enumerate(places):
-        line(place, color=INK, linestyle=":", linewidth=1, alpha=0.7)
+        for row in range(rows):
+            axes.plot([place, place], (row - MARK, row + MARK), **style)
+        if not rows:
+            axes.axhline(place, **style)
         if not named:
             continue
         label, small = shown(floor.replace("_", " "), 20), {"fontsize": 7, "textcoords": "offset points"}
-        if vertical:
+        if rows:
             near = number and place - places[number - 1][0] < 0.2 * (high - low)
             level = level + 1 if near else 0
             at = {"xy": (place, 1), "xycoords": axes.get_xaxis_transform(), "xytext": (0, 2 + 8 * level)}

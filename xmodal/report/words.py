@@ -51,15 +51,31 @@ def _averages(contrasts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _luck(study: Mapping[str, Any]) -> list[str]:
-    """Comparisons that say something of two rates, which few tuning seeds chose: no report seed can tell that apart."""
+    """Effects between arms at several rates. What tuning seeds chose by accident, no report seed can tell: either both
+    arms were run at one rate, too, or it is said."""
     seeds = len(study["tuning_seeds"])
     arms = {arm["name"]: arm for arm in study["arms"]}
-    return [
-        _two_rates(arms[effect["arm"]], arms[effect["control"]], seeds)
-        for effect in study["comparisons"]
-        if study["swept"] and seeds < ENOUGH and effect["verdict"] in ("supported", "contradicted")
-        if arms[effect["arm"]]["rate"] != arms[effect["control"]]["rate"]
-    ]
+    lines = []
+    for effect in study["comparisons"]:
+        arm, control = arms[effect["arm"]], arms[effect["control"]]
+        if effect.get("matched"):
+            lines.append(_matched(arm, control, effect["matched"]))
+        elif study["swept"] and seeds < ENOUGH and effect["verdict"] in ("supported", "contradicted"):
+            lines += [_two_rates(arm, control, seeds)] if arm["rate"] != control["rate"] else []
+    rates = {arm["rate"] for arm in arms.values() if arm["levels"]}
+    if len(rates) > 1 and any(effect["verdict"] in ("supported", "contradicted") for effect in study["contrasts"]):
+        chosen = f"chosen by {seeds} tuning seed{'s' * (seeds > 1)}, whose luck is in no interval here"
+        lines.append(f"main effects and interactions are between arms at {len(rates)} rates, {chosen}")
+    return lines
+
+
+def _matched(arm: Mapping[str, Any], control: Mapping[str, Any], matched: Mapping[str, Any]) -> str:
+    low, high = matched["interval"] or (None, None)
+    within = "" if low is None else f" ({points(low)} {points(high)})"
+    return (
+        f"{arm['name']}: at rate {arm['rate']:g}, {control['name']} at {control['rate']:g}; at {matched['rate']:g} for "
+        f"both, on the same seeds, {points(matched['difference'])}{within}"
+    )
 
 
 def _two_rates(arm: Mapping[str, Any], control: Mapping[str, Any], seeds: int) -> str:
@@ -96,7 +112,7 @@ def blemishes(study: Mapping[str, Any]) -> list[str]:
     bad = [
         f"{arm['name']}, lr {run['rate']:g}, seed {run['seed']}: {run['status']} {run.get('error', '')}".strip()
         for arm in study["arms"]
-        for run in arm["tuning"] + arm["report"]
+        for run in (*arm["tuning"], *arm["report"], *arm.get("matched", ()))
         if run["status"] != "done"
     ]
     bad += list(dict.fromkeys(fault for arm in study["arms"] for fault in arm.get("legacy", ())))

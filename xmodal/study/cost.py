@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from xmodal.engine import company
 from xmodal.errors import DamagedError, MissingError
 from xmodal.recipe import Recipe
 from xmodal.run.bare import bare_loop, endless, resolve
@@ -40,10 +41,13 @@ def preview_of(design: Design, out: Path, workers: int, together: int = 0) -> di
         design: what is to be run.
         out: folder of all runs, of which those that are finished cost nothing.
         workers: processes that will share the work.
-        together: runs that will share a pass; the seconds are those of one after another.
+        together: runs that will share a pass, as far as their arms can, which `sharing` of them can; the seconds are
+            those of one after another.
     """
     said: dict[str, Any] = {"workers": max(workers, 1), "together": together, "runs": None, "seconds": None}
-    said |= {"disk": None, "unknown": ""}
+    said |= {"disk": None, "unknown": "", "sharing": None}
+    if together > 1:
+        said["sharing"] = sum(bool(company(arm.recipe)) for arm in design.arms.arms)
     try:
         said |= _cost(design, out, max(workers, 1))
     except MissingError as error:

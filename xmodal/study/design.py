@@ -30,12 +30,15 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a study: an arm at one rate with one seed, for a share of the recipe's steps."""
+    """One run of a study: an arm at one rate with one seed, for a share of the recipe's steps.
+
+    `tuning` runs choose a rate and `report` runs are at it; `matched` ones are at the rate of the arm that was ahead.
+    """
 
     arm: Arm
     rate: float
     seed: int
-    purpose: Literal["tuning", "report"]
+    purpose: Literal["tuning", "report", "matched"]
     share: float = 1.0
 
     @property
@@ -111,7 +114,8 @@ class Design:
         return [*tuning, *(Trial(arm, self.rates[0], seed, "report") for seed in self.report for arm in self.arms.arms)]
 
     def preview(self) -> dict[str, Any]:
-        """What will run at most, but for extensions of the grid: counts of runs and steps."""
+        """What will run at most: counts of runs and steps, without extensions of the grid. `matched_runs` come on top,
+        where arms that are tuned to different rates seem to differ."""
         trials, arms = self.trials(), self.arms.arms
         report = sum(trial.purpose == "report" for trial in trials)
         return {
@@ -123,6 +127,7 @@ class Design:
             "halving": self.halving,
             "tuning_runs": len(trials) - report,
             "report_runs": report,
+            "matched_runs": (len(arms) - 1) * len(self.report) * self.swept,
             "most_steps": sum(trial.recipe.train.steps for trial in trials),
         }
 
@@ -218,7 +223,8 @@ def seeds_of(text: str, first: int, where: str) -> tuple[int, ...]:
     numbers = [int(word) for word in words]
     if len(numbers) == 1:
         if not 1 <= numbers[0] <= MOST:
-            raise UsageError(f"{numbers[0]} seeds are none or too many", where=where, fix=f"{where} 5")
+            why = f"one number says how many, from {first} on"
+            raise UsageError(f"{numbers[0]} seeds are none or too many", where=where, why=why, fix=f"{where} 5")
         numbers = [first + step for step in range(numbers[0])]
     if len(set(numbers)) < len(numbers):
         raise UsageError(

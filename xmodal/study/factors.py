@@ -97,6 +97,13 @@ def factors_of(freeze: Sequence[str], vary: Sequence[str], arms: Sequence[str], 
             why="an ablation has at least two arms",
             fix="say what differs, with --freeze ffn, --vary body.init=pretrained,random, --arm or --controls std",
         )
+    for place, term in enumerate(freeze):
+        if term in freeze[:place]:
+            raise UsageError(f"--freeze {term} stands here twice", where=f"--freeze {term}", fix="say it once")
+        if "?" in term:
+            why = "where it hits nothing, its two arms are one"
+            fix = f"--freeze {term.replace('?', '')}"
+            raise UsageError("a term that may hit nothing makes no arms", where=f"--freeze {term}", why=why, fix=fix)
     terms = [str(parse(term, where=f"--freeze {term}")) for term in freeze]
     asked = [_vary(text) for text in vary]
     besides = "--arm" if arms else "--controls" if controls else ""

@@ -67,6 +67,7 @@ class _Arm(_Part):
     curve: list[_Point]
     tuning: list[_Run]
     report: list[_Run]
+    matched: list[_Run] = []
 
 
 class _Effect(_Part):
@@ -80,9 +81,18 @@ class _Effect(_Part):
     why: str
 
 
+class _Matched(_Part):
+    rate: float
+    pairs: _Count
+    difference: float | None
+    interval: _Bounds | None
+    p: float | None
+
+
 class _Comparison(_Effect):
     arm: str
     control: str
+    matched: _Matched | None = None
 
 
 class _Contrast(_Effect):
@@ -136,7 +146,7 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 def runs_of(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What a study says of each of its runs, one after the other."""
-    return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"])]
+    return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"], *arm.get("matched", ()))]
 
 
 def differing(run: Mapping[str, Any], result: Mapping[str, Any], folder: Path) -> str:

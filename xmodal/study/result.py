@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
 from xmodal.run.result import lock_digest, made_with, mixed
@@ -69,6 +70,22 @@ class Outcome:
         )
 
 
+def to_match(design: Design, choices: Mapping[str, Choice], outcomes: Sequence[Outcome]) -> list[Trial]:
+    """What is to be run so that no accident of tuning decides: arms that seem to differ, at one rate for both.
+
+    Of an arm and its control that were tuned to two rates, the one behind takes the rate of the one ahead, with every
+    report seed. Where they do not seem to differ, or a rate lies at an edge, nothing hinges on it.
+    """
+    arms = {arm.name: arm for arm in design.arms.arms}
+    judge = _Judge.of(design, choices, outcomes)
+    pairs = {
+        judge.behind(said["arm"], said["difference"])
+        for said in judge.comparisons()
+        if said["verdict"] == "supported" and choices[said["arm"]].rate != choices[said["control"]].rate
+    }
+    return [Trial(arms[name], rate, seed, "matched") for name, rate in sorted(pairs) for seed in design.report]
+
+
 def summary(
     design: Design, rates: Sequence[float], choices: Mapping[str, Choice], outcomes: Sequence[Outcome]
 ) -> dict[str, Any]:
@@ -82,14 +99,9 @@ def summary(
     """
     report = [outcome for outcome in outcomes if outcome.trial.purpose == "report"]
     tuning = [outcome for outcome in outcomes if outcome.trial.purpose == "tuning"]
-    scores = {
-        arm.name: {o.trial.seed: o.test for o in report if o.trial.arm.name == arm.name and o.test is not None}
-        for arm in design.arms.arms
-    }
-    labels = [outcome.labels for outcome in report if outcome.labels]
-    resolution = 1 / min(labels) if labels else 0.0
-    untuned = {outcome.trial.arm.name for outcome in tuning if outcome.status == "failed"}
-    judge = _Judge(design, choices, scores, untuned, resolution)
+    matched = [outcome for outcome in outcomes if outcome.trial.purpose == "matched"]
+    judge = _Judge.of(design, choices, outcomes)
+    scores, resolution = judge.scores, judge.resolution
     curves = {arm.name: _curve(tuning, arm.name) for arm in design.arms.arms}
     order = stats.ordering(curves)
     return {
@@ -123,6 +135,7 @@ def summary(
                 "curve": [{"rate": rate, "val": score} for rate, score in curves[arm.name].items()],
                 "tuning": [_run(outcome) for outcome in tuning if outcome.trial.arm.name == arm.name],
                 "report": [_run(outcome) for outcome in report if outcome.trial.arm.name == arm.name],
+                "matched": [_run(outcome) for outcome in matched if outcome.trial.arm.name == arm.name],
             }
             for arm in design.arms.arms
         ],
@@ -146,7 +159,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
         "folder": outcome.folder,
         "lock": outcome.lock,
     }
-    if outcome.trial.purpose == "report":
+    if outcome.trial.purpose != "tuning":
         said["test"] = outcome.test
     return {**said, "error": outcome.error} if outcome.error else said
 
@@ -179,24 +192,72 @@ def _floors(report: Sequence[Outcome]) -> dict[str, float]:
     return {name: mean(outcome.floors[name] for outcome in report if name in outcome.floors) for name in names}
 
 
+def _matched(found: tuple[float, Effect] | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    rate, effect = found
+    interval = effect.interval()
+    said = {"rate": rate, "pairs": effect.n, "difference": effect.mean}
+    return {**said, "interval": list(interval) if interval else None, "p": effect.p}
+
+
 @dataclass(frozen=True)
 class _Judge:
     design: Design
     choices: Mapping[str, Choice]
     scores: Mapping[str, Mapping[int, float]]
+    matched: Mapping[tuple[str, float], Mapping[int, float]]
     untuned: Set[str]
     resolution: float
+
+    @classmethod
+    def of(cls, design: Design, choices: Mapping[str, Choice], outcomes: Sequence[Outcome]) -> _Judge:
+        scores: dict[str, dict[int, float]] = {arm.name: {} for arm in design.arms.arms}
+        matched: dict[tuple[str, float], dict[int, float]] = {}
+        for outcome in outcomes:
+            trial = outcome.trial
+            if trial.purpose == "report" and outcome.test is not None:
+                scores[trial.arm.name][trial.seed] = outcome.test
+            if trial.purpose == "matched" and outcome.status != "failed":
+                # One that diverged before the first look at validation has learned nothing.
+                matched.setdefault((trial.arm.name, trial.rate), {})[trial.seed] = outcome.test or 0.0
+        labels = [outcome.labels for outcome in outcomes if outcome.trial.purpose == "report" and outcome.labels]
+        untuned = {o.trial.arm.name for o in outcomes if o.trial.purpose == "tuning" and o.status == "failed"}
+        return cls(design, choices, scores, matched, untuned, 1 / min(labels) if labels else 0.0)
+
+    def behind(self, arm: str, difference: float) -> tuple[str, float]:
+        """Which of an arm and the control scores less, and the rate of the other."""
+        control = self.design.arms.control.name
+        one, other = (control, arm) if difference > 0 else (arm, control)
+        rate = self.choices[other].rate
+        assert rate is not None
+        return one, rate
+
+    def at_one_rate(self, arm: str, effect: Effect | None) -> tuple[float, Effect] | None:
+        """The rate of the one ahead, and the paired difference where both have it; None where that was not run."""
+        if effect is None:
+            return None
+        control = self.design.arms.control.name
+        one, rate = self.behind(arm, effect.mean)
+        there = self.matched.get((one, rate))
+        ours, theirs = (self.scores[arm], there) if one == control else (there, self.scores[control])
+        found = stats.compare(ours, theirs, resolution=self.resolution) if ours and theirs else None
+        return (rate, found) if found else None
 
     def comparisons(self) -> list[dict[str, Any]]:
         """Every arm against the control, corrected together."""
         control, *others = self.design.arms.arms
-        pairs = {(arm.name,): [control.name, arm.name] for arm in others}
-        effects = {
+        pairs: dict[tuple[str, ...], list[str]] = {(arm.name,): [control.name, arm.name] for arm in others}
+        effects: dict[tuple[str, ...], Effect | None] = {
             (arm.name,): stats.compare(self.scores[arm.name], self.scores[control.name], resolution=self.resolution)
             for arm in others
         }
-        judged = self.judged(effects, pairs)
-        return [{"arm": name, "control": control.name, **said} for (name,), said in judged.items()]
+        matched = {key: self.at_one_rate(key[0], effect) for key, effect in effects.items()}
+        judged = self.judged(effects, pairs, {key: found[1] for key, found in matched.items() if found})
+        return [
+            {"arm": key[0], "control": control.name, **said, "matched": _matched(matched[key])}
+            for key, said in judged.items()
+        ]
 
     def contrasts(self) -> list[dict[str, Any]]:
         """Main effects and interactions of a factorial of two factors or more with two levels each."""
@@ -214,13 +275,16 @@ class _Judge:
         return [{"factors": list(factors), **said} for factors, said in judged.items()]
 
     def judged(
-        self, effects: Mapping[tuple[str, ...], Effect | None], arms: Mapping[tuple[str, ...], list[str]]
+        self,
+        effects: Mapping[tuple[str, ...], Effect | None],
+        arms: Mapping[tuple[str, ...], list[str]],
+        matched: Mapping[tuple[str, ...], Effect] = MappingProxyType({}),
     ) -> dict[tuple[str, ...], dict[str, Any]]:
-        """A family of effects, each with the arms that it is made of."""
-        p = {name: effect.p for name, effect in effects.items() if effect and effect.p is not None}
-        known = [value for value in p.values() if value is not None]
-        holm = dict(zip(p, stats.holm(known), strict=True))
-        shares = dict(zip(p, stats.benjamini_hochberg(known), strict=True))
+        """A family of effects, each with the arms that it is made of, and what some are at one rate for both."""
+        p = {name: stats.agreed(effect, matched.get(name)) for name, effect in effects.items()}
+        known = {name: value for name, value in p.items() if value is not None}
+        holm = dict(zip(known, stats.holm(list(known.values())), strict=True))
+        shares = dict(zip(known, stats.benjamini_hochberg(list(known.values())), strict=True))
         alpha = stats.ALPHA / max(len(effects), 1)
         found = {}
         for name, effect in effects.items():
@@ -233,13 +297,14 @@ class _Judge:
                 missing=len(set(self.design.report) - whole),
                 edges=[arm for arm in arms[name] if self.choices[arm].edge],
                 untuned=[arm for arm in arms[name] if arm in self.untuned],
+                matched=matched.get(name),
             )
             interval = effect.interval() if effect else None
             found[name] = {
                 "pairs": effect.n if effect else 0,
                 "difference": effect.mean if effect else None,
                 "interval": list(interval) if interval else None,
-                "p": p.get(name),
+                "p": effect.p if effect else None,
                 "p_holm": holm.get(name),
                 "p_benjamini_hochberg": shares.get(name),
                 "detectable": effect.detectable(alpha=alpha) if effect else None,

@@ -105,6 +105,23 @@ def compare(arm: Scores, control: Scores, *, resolution: float = 0.0) -> Effect 
     return Effect.of([arm[seed] - control[seed] for seed in seeds], resolution=resolution) if seeds else None
 
 
+def agreed(effect: Effect | None, matched: Effect | None) -> float | None:
+    """p-value of the claim that one arm is ahead, with the rate of each and with its own rate for both.
+
+    Each arm has the rate that was best on a few tuning seeds. Two arms that do not differ at all may so get two rates,
+    of which one is better, and no report seed would notice. At one rate for both that cannot be. Where both must hold,
+    the larger p-value is that of both (the intersection-union test of Berger 1982).
+
+    Args:
+        effect: the paired difference, each arm at its own rate.
+        matched: the same at the rate of the arm that is ahead; None where the rates are the same, or it was not asked.
+    """
+    if effect is None or matched is None or effect.p is None:
+        return effect.p if effect else None
+    together = effect.mean * matched.mean > 0 and matched.n == effect.n
+    return max(effect.p, 1.0 if matched.p is None else matched.p) if together else 1.0
+
+
 def _half(sd: float, n: int, confidence: float) -> float:
     return _quantile(n - 1, confidence) * sd / sqrt(n)
 
@@ -222,6 +239,7 @@ def verdict(
     missing: int = 0,
     edges: Sequence[str] = (),
     untuned: Sequence[str] = (),
+    matched: Effect | None = None,
 ) -> Verdict:
     """The verdict on the claim that an arm and its control differ.
 
@@ -234,19 +252,20 @@ def verdict(
     - `contradicted`: the interval lies inside plus and minus `margin`, at a confidence of `1 - alpha / family`: a
       difference that matters is excluded, even if a smaller one is certain.
     - `supported`: the corrected p-value is at most `alpha`. With no true effect at all, the chance that any
-      comparison of the family says so is at most `alpha`. The difference may be less than `margin`, and is said to be
-      where the interval allows it.
+      comparison of the family says so is at most `alpha`, that of an accident of the tuning seeds included. The
+      difference may be less than `margin`, and is said to be where the interval allows it.
     - `not resolved`: neither. These seeds cannot tell.
 
     Args:
         effect: the paired difference, or None where there is no pair.
-        corrected: its p-value, corrected over the family.
+        corrected: its p-value as `agreed` says, corrected over the family.
         family: the number of comparisons that were corrected together.
         margin: the smallest difference that matters.
         alpha: chance of a false finding, over the family.
         missing: pairs that should be there and have no score.
         edges: names of those of the two whose best rate lies at an edge.
         untuned: names of those of the two of which a tuning run failed; to diverge is no failure.
+        matched: the difference at the rate of the arm that is ahead, where tuning gave them two rates.
     """
     if edges:
         return Verdict("edge-limited", f"the best rate lies at an edge of the grid: {' and '.join(edges)}")
@@ -263,7 +282,13 @@ def verdict(
         why = f"{'higher' if effect.mean > 0 else 'lower'}, p = {corrected:.2g} after correction"
         low, high = effect.interval(1 - alpha) or interval  # as tables show it
         may_be_less = low < margin and high > -margin
+        why += "; so it is at one rate for both" * (matched is not None)
         return Verdict("supported", why + f"; it may be less than {_points(margin)}" * may_be_less)
+    if matched is not None:
+        if effect.n > matched.n:
+            return Verdict("not resolved", f"{effect.n - matched.n} of the pairs at one rate for both have no score")
+        there = f"{100 * matched.mean:+.1f} points, p = {matched.p:.2g} before correction"
+        return Verdict("not resolved", f"at one rate for both it is {there}, and both must hold")
     least = effect.detectable(alpha=alpha / max(family, 1))
     return Verdict("not resolved", f"{effect.n} seeds would have seen {_points(least or 0.0)} or more")
 

@@ -18,7 +18,7 @@ from xmodal.study.beside import Beside
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
 from xmodal.study.reading import SEAL, STUDIES, STUDY
-from xmodal.study.result import Outcome, summary
+from xmodal.study.result import Outcome, summary, to_match
 from xmodal.study.sweep import Choice, choose, ranked
 
 PAUSE = 1.0
@@ -79,6 +79,7 @@ def run_study(
     try:
         rates, choices = runner.tune()
         runner.report(choices)
+        runner.match(choices)
     finally:
         runner.attempts.close()
     result = sealed({**summary(design, rates, choices, runner.outcomes), "question": question}, SEAL)
@@ -166,6 +167,10 @@ class _Runner:
             ]
         )
 
+    def match(self, choices: Mapping[str, Choice]) -> None:
+        """Where an arm is ahead at another rate than its control, the one behind at that rate, too."""
+        self._run(to_match(self._design, choices, self.outcomes))
+
     def _curve(self, arm: str, rates: Sequence[float], share: float) -> dict[float, list[float | None]]:
         """Validation scores of the tuning seeds by rate; None where a run did not end well, or was not made."""
         keys = {rate: [(arm, rate, seed, "tuning", share) for seed in self._design.tuning] for rate in rates}
@@ -184,7 +189,7 @@ class _Runner:
         while missing := [number for number in range(len(trials)) if number not in found]:
             self._trials = [trials[number] for number in missing]
             for place, what in self.attempts.follow(
-                [(trial.recipe, trial.purpose == "report") for trial in self._trials]
+                [(trial.recipe, trial.purpose != "tuning") for trial in self._trials]
             ):
                 if isinstance(what, Attempt):
                     if outcome := self._outcome(place, what):
