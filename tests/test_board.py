@@ -14,7 +14,7 @@ from xmodal.study.arms import make_arms
 from xmodal.study.design import Trial, make_design
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
 from xmodal.study.factors import Asked
-from xmodal.study.result import Outcome
+from xmodal.study.outcome import Outcome
 
 
 @pytest.fixture(scope="module")

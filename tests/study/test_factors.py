@@ -33,7 +33,6 @@ def test_labels_stay_apart() -> None:
         ([], [], [], "nothing to compare"),
         (["ffn", "mlp"], [], [], "contradict each other"),
         (["ffn", "ffn"], [], [], "--freeze ffn stands here twice"),
-        (["pos?"], [], [], "a term that may hit nothing"),
         (["ffn"], ["freeze=none,body"], [], "both say what is frozen"),
         ([], ["freeze=none,body"], ["a: body"], "both say what is frozen"),
         ([], ["body.init=a,b", "body.init=c,d"], [], "contradict each other"),

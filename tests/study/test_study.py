@@ -20,7 +20,9 @@ from xmodal.study.arms import Arm, Arms, make_arms
 from xmodal.study.design import Design, make_design
 from xmodal.study.events import Progress, StudyEvent
 from xmodal.study.factors import Asked
-from xmodal.study.result import Outcome, summary
+from xmodal.study.judge import contending
+from xmodal.study.outcome import Outcome
+from xmodal.study.result import summary
 from xmodal.study.study import Interrupted, run_study
 from xmodal.study.sweep import Choice
 
@@ -131,6 +133,8 @@ class World:
             for seed in design.report:
                 trial = type(trials[0])(arm, design.rates[1], seed, "report")
                 outcomes.append(self.outcome(arm, trial.rate, seed, trial, version))
+        for trial in contending(design, choices, outcomes):
+            outcomes.append(self.outcome(trial.arm, trial.rate, trial.seed, trial, version))
         return summary(design, design.rates, choices, outcomes)
 
     def outcome(self, arm: Arm, rate: float, seed: int, trial: Any, version: Callable[[int], str]) -> Outcome:
@@ -295,7 +299,7 @@ def test_halving_tries_as_many_rates_for_every_arm(ffn: Arms, monkeypatch: pytes
     said = design.preview()
     assert (said["tuning_runs"], said["most_steps"]) == (2 * 2 * (7 + 2), 2 * 2 * (7 * 1 + 2 * 4) + 2 * 3 * 4)
     result = run_study(design, out=tmp_path).result
-    assert len(tried) == len(set(tried)) == said["tuning_runs"] + said["report_runs"] + said["matched_runs"]
+    assert len(tried) == len(set(tried)) == said["tuning_runs"] + said["report_runs"]
     for arm, rates in (("trained", {0.00316, 0.001}), ("frozen", {0.0316, 0.01})):
         mine = [run for run in tried if run[0] == arm and run[2] in (7, 8)]
         assert {run[1] for run in mine if run[3] == 1} == set(design.rates)

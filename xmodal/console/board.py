@@ -16,7 +16,7 @@ from xmodal.report.numbers import hundred, percent
 from xmodal.run.events import Evaluated, Evaluating, Event, Started, Stepped
 from xmodal.study.design import Trial
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
-from xmodal.study.result import Outcome
+from xmodal.study.outcome import Outcome
 
 MOST_NOW = 8
 """Most runs that are named while they are made, so that what stands below them is seen."""
@@ -52,7 +52,7 @@ def _ended(progress: Progress) -> str:
     left = "" if not progress.left or not progress.ran else f"; about {minutes(progress.left)} left"
     return (
         f"{progress.done}/{progress.done + progress.missing} {trial.arm.name}, lr {trial.rate:g}"
-        f"{' as the other has' * (trial.purpose == 'matched')}, seed {trial.seed}:"
+        f"{' as well' * (trial.purpose == 'contender')}, seed {trial.seed}:"
         f"{ended} {score}{'' if progress.ran else ', was there'}{left}"
     )
 

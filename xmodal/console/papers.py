@@ -28,10 +28,12 @@ def show_table_preview(preview: Mapping[str, Any], *, result: bool) -> None:
                 cell["freeze"] or "",
             )
         )
+    tuned = any(len(cell["rates"]) > 1 for cell in preview["cells"])
     show_rows(("cell", ">theirs", "ours would be", "frozen"), rows, _title(preview), to=to)
     lines = [
         *(f"first: {name}, whose body others start from" for name in preview["before"]),
         f"at most {preview['runs']} runs and {preview['most_steps']:,} steps; less what is there",
+        *(["where tuned arms differ, those behind run at other rates too"] if tuned else []),
         *(f"missing here: {need}" for need in preview["missing"]),
         *(_differences(preview) if result else []),
     ]

@@ -20,7 +20,6 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
     show_rows(("arm", "frozen", ">trains"), rows, to=to)
     rates = ", ".join(f"{rate:g}" for rate in preview["rates"])
     tuned = ", ".join(map(str, preview["tuning_seeds"]))
-    more = preview["matched_runs"]
     halved = "; all rates for a fourth of the steps, then the best" if preview["halving"] else ""
     lines = [
         f"{'rates' if tuned else 'rate, not tuned'}: {rates}",
@@ -28,7 +27,7 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
         f"report: {preview['report_runs']} runs, seeds {', '.join(map(str, preview['report_seeds']))}",
         f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps",
         *(["where the best rate lies at an edge, up to 2 more rates for every arm"] if tuned else []),
-        *([f"where arms differ at two rates, up to {more} more runs at one rate for both"] if more else []),
+        *(["where arms differ, those behind run at other rates too, if these may suit them as well"] if tuned else []),
         _cost(preview["cost"]),
         *(["no arm can share a pass, so --together changes nothing"] if preview["cost"]["sharing"] == 0 else []),
     ]

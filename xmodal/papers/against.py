@@ -41,12 +41,20 @@ def against(table: Found, folders: Sequence[Path]) -> dict[str, Any]:
     A run belongs to a cell if its recipe is the cell's at some scale and protocol, at any rate where that tunes it, or
     is the shipped one as it stands. Runs that only have the name of such a recipe are shown apart, with the keys in
     which they differ.
-    Runs of different recipes or rates are never averaged. Seeds from 1000 on choose rates, and are left out.
+    Runs of different recipes or rates are never averaged. Seeds from 1000 on choose rates, and are left out; so are a
+    study's runs at rates that were not chosen.
 
     Raises:
         MissingError: there are no runs.
     """
     known, there = list(_experiments(table)), gather(folders)
+    besides = {
+        study.runs[run["folder"]].folder
+        for study in there.studies
+        for arm in study.said["arms"]
+        for run in arm.get("contenders", ())
+        if run["folder"] in study.runs
+    }
     groups: dict[tuple[str, str, str, str], list[tuple[Recipe, Mapping[str, Any], _Known, tuple[str, ...]]]] = {}
     tuning = others = 0
     damaged = [str(error).partition("\n")[0] for error in there.damaged]
@@ -59,7 +67,7 @@ def against(table: Found, folders: Sequence[Path]) -> dict[str, Any]:
             continue
         if result["status"] not in FINISHED:
             others += 1
-        elif result["seed"] >= TUNING_FROM:
+        elif result["seed"] >= TUNING_FROM or run.folder in besides:
             tuning += 1
         elif met := _met(recipe, known):
             found, keys = met

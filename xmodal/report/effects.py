@@ -98,14 +98,14 @@ def named_effects(study: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
 def effects_table(study: Mapping[str, Any], name: str) -> Table:
     """All effects of a study with what was computed of them."""
     found = named_effects(study)
-    matched = any(effect.get("matched") for _, effect in found)
+    stricter = any(effect.get("strictest") for _, effect in found)
     rows = [
         [
             label,
             effect["difference"],
             *(effect["interval"] or (None, None)),
             effect["p"],
-            *(_at_one_rate(effect) if matched else ()),
+            *(_strictest(effect) if stricter else ()),
             effect["p_holm"],
             effect["detectable"],
             effect["pairs"],
@@ -119,7 +119,7 @@ def effects_table(study: Mapping[str, Any], name: str) -> Table:
         ("95 % from", "points"),
         ("to", "points"),
         ("p", "p"),
-        *([("at one rate", "points"), ("p there", "p")] if matched else []),
+        *([("at other rates", "points"), ("p there", "p")] if stricter else []),
         ("p, Holm", "p"),
         ("sees", "percent"),
         ("pairs", "count"),
@@ -128,8 +128,8 @@ def effects_table(study: Mapping[str, Any], name: str) -> Table:
     return Table(f"{name}-effects", "Differences in points of test accuracy", columns, rows)
 
 
-def _at_one_rate(effect: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    there = effect.get("matched")
+def _strictest(effect: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    there = effect.get("strictest")
     return (there["difference"], there["p"]) if there else (None, None)
 
 

@@ -51,31 +51,28 @@ def _averages(contrasts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _luck(study: Mapping[str, Any]) -> list[str]:
-    """Effects between arms at several rates. What tuning seeds chose by accident, no report seed can tell: either both
-    arms were run at one rate, too, or it is said."""
+    """What else an effect was tried with; and verdicts that few tuning seeds may have decided, of an older study."""
     seeds = len(study["tuning_seeds"])
     arms = {arm["name"]: arm for arm in study["arms"]}
-    lines = []
+    lines = [
+        f"{effect_name(effect, study)}: {_strictest(effect['strictest'])}"
+        for effect in (*study["comparisons"], *study["contrasts"])
+        if effect.get("strictest")
+    ]
     for effect in study["comparisons"]:
         arm, control = arms[effect["arm"]], arms[effect["control"]]
-        if effect.get("matched"):
-            lines.append(_matched(arm, control, effect["matched"]))
-        elif study["swept"] and seeds < ENOUGH and effect["verdict"] in ("supported", "contradicted"):
+        told = effect.get("strictest") or (effect["verdict"] == "supported" and "strictest" in effect)
+        if study["swept"] and seeds < ENOUGH and not told and effect["verdict"] in ("supported", "contradicted"):
             lines += [_two_rates(arm, control, seeds)] if arm["rate"] != control["rate"] else []
-    rates = {arm["rate"] for arm in arms.values() if arm["levels"]}
-    if len(rates) > 1 and any(effect["verdict"] in ("supported", "contradicted") for effect in study["contrasts"]):
-        chosen = f"chosen by {seeds} tuning seed{'s' * (seeds > 1)}, whose luck is in no interval here"
-        lines.append(f"main effects and interactions are between arms at {len(rates)} rates, {chosen}")
     return lines
 
 
-def _matched(arm: Mapping[str, Any], control: Mapping[str, Any], matched: Mapping[str, Any]) -> str:
-    low, high = matched["interval"] or (None, None)
+def _strictest(said: Mapping[str, Any]) -> str:
+    there = " and ".join(f"{arm} at rate {rate:g}" for arm, rate in said["rates"].items())
+    low, high = said["interval"] or (None, None)
     within = "" if low is None else f" ({points(low)} {points(high)})"
-    return (
-        f"{arm['name']}: at rate {arm['rate']:g}, {control['name']} at {control['rate']:g}; at {matched['rate']:g} for "
-        f"both, on the same seeds, {points(matched['difference'])}{within}"
-    )
+    found = "a score is missing" if said["difference"] is None else f"{points(said['difference'])}{within}"
+    return f"with {there}, which may suit as well by what tuning tells, {found}"
 
 
 def _two_rates(arm: Mapping[str, Any], control: Mapping[str, Any], seeds: int) -> str:
@@ -112,7 +109,7 @@ def blemishes(study: Mapping[str, Any]) -> list[str]:
     bad = [
         f"{arm['name']}, lr {run['rate']:g}, seed {run['seed']}: {run['status']} {run.get('error', '')}".strip()
         for arm in study["arms"]
-        for run in (*arm["tuning"], *arm["report"], *arm.get("matched", ()))
+        for run in (*arm["tuning"], *arm["report"], *arm.get("contenders", ()))
         if run["status"] != "done"
     ]
     bad += list(dict.fromkeys(fault for arm in study["arms"] for fault in arm.get("legacy", ())))

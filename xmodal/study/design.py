@@ -32,13 +32,13 @@ MOST = 1000
 class Trial:
     """One run of a study: an arm at one rate with one seed, for a share of the recipe's steps.
 
-    `tuning` runs choose a rate and `report` runs are at it; `matched` ones are at the rate of the arm that was ahead.
+    `tuning` runs choose a rate, `report` runs are at it, and `contender` runs are at others that may suit as well.
     """
 
     arm: Arm
     rate: float
     seed: int
-    purpose: Literal["tuning", "report", "matched"]
+    purpose: Literal["tuning", "report", "contender"]
     share: float = 1.0
 
     @property
@@ -114,8 +114,7 @@ class Design:
         return [*tuning, *(Trial(arm, self.rates[0], seed, "report") for seed in self.report for arm in self.arms.arms)]
 
     def preview(self) -> dict[str, Any]:
-        """What will run at most: counts of runs and steps, without extensions of the grid. `matched_runs` come on top,
-        where arms that are tuned to different rates seem to differ."""
+        """What will run at most, but for extensions of the grid and contenders: counts of runs and steps."""
         trials, arms = self.trials(), self.arms.arms
         report = sum(trial.purpose == "report" for trial in trials)
         return {
@@ -127,7 +126,6 @@ class Design:
             "halving": self.halving,
             "tuning_runs": len(trials) - report,
             "report_runs": report,
-            "matched_runs": (len(arms) - 1) * len(self.report) * self.swept,
             "most_steps": sum(trial.recipe.train.steps for trial in trials),
         }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xmodal.run.events import Event
 from xmodal.study.design import Trial
-from xmodal.study.result import Outcome
+from xmodal.study.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -100,16 +100,12 @@ def factors_of(freeze: Sequence[str], vary: Sequence[str], arms: Sequence[str], 
     for place, term in enumerate(freeze):
         if term in freeze[:place]:
             raise UsageError(f"--freeze {term} stands here twice", where=f"--freeze {term}", fix="say it once")
-        if "?" in term:
-            why = "where it hits nothing, its two arms are one"
-            fix = f"--freeze {term.replace('?', '')}"
-            raise UsageError("a term that may hit nothing makes no arms", where=f"--freeze {term}", why=why, fix=fix)
     terms = [str(parse(term, where=f"--freeze {term}")) for term in freeze]
     asked = [_vary(text) for text in vary]
     besides = "--arm" if arms else "--controls" if controls else ""
     _enforce_apart(terms, [key for key, _ in asked], besides)
     keys = [key for key, _ in asked]
-    toggles = [Factor(term, term, (TRAINED, FROZEN), True) for term in terms]
+    toggles = [Factor(term, term.replace("?", ""), (TRAINED, FROZEN), True) for term in terms]
     return [*toggles, *(Factor(key, _label(key, [*keys, *terms]), values, False) for key, values in asked)]
 
 

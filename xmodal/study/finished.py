@@ -14,7 +14,7 @@ from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
 from xmodal.run.result import FINISHED, made_with, mixed, read_result
 from xmodal.study.factors import Asked
-from xmodal.study.reading import SCHEMA, STUDIES, STUDY, differing, read_study, runs_of
+from xmodal.study.reading import RULES, SCHEMA, STUDIES, STUDY, differing, read_study, runs_of
 
 
 def question_of(asked: Asked, **said: Any) -> str | None:
@@ -34,7 +34,7 @@ def question_of(asked: Asked, **said: Any) -> str | None:
         return None
     digests = [(recipe.name, recipe.seed, recipe.threads, recipe.digest()) for recipe in recipes]
     factors = [asked.freeze, asked.vary, asked.arms, asked.controls]
-    whole = [version("xmodal"), SCHEMA, digests, factors, sorted(said.items())]
+    whole = [version("xmodal"), SCHEMA, RULES, digests, factors, sorted(said.items())]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:12]
 
 

@@ -15,6 +15,8 @@ from xmodal.run.result import is_sealed, lock_digest, refuse_constant
 
 STUDIES, STUDY = "studies", "study.json"
 SCHEMA = 1
+RULES = 2
+"""Number of the rules by which verdicts are given: a study by others is no answer to a question asked today."""
 SEAL = "seal"
 """The key under which a study carries a digest of itself; `digest` identifies what was asked."""
 Word = Literal["supported", "not resolved", "contradicted", "edge-limited"]
@@ -67,7 +69,15 @@ class _Arm(_Part):
     curve: list[_Point]
     tuning: list[_Run]
     report: list[_Run]
-    matched: list[_Run] = []
+    contenders: list[_Run] = []
+
+
+class _Strictest(_Part):
+    rates: Annotated[dict[str, float], Field(min_length=1)]
+    pairs: _Count
+    difference: float | None
+    interval: _Bounds | None
+    p: float | None
 
 
 class _Effect(_Part):
@@ -77,22 +87,14 @@ class _Effect(_Part):
     p: float | None
     p_holm: float | None
     detectable: float | None
+    strictest: _Strictest | None = None
     verdict: Word
     why: str
-
-
-class _Matched(_Part):
-    rate: float
-    pairs: _Count
-    difference: float | None
-    interval: _Bounds | None
-    p: float | None
 
 
 class _Comparison(_Effect):
     arm: str
     control: str
-    matched: _Matched | None = None
 
 
 class _Contrast(_Effect):
@@ -146,7 +148,7 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 def runs_of(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What a study says of each of its runs, one after the other."""
-    return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"], *arm.get("matched", ()))]
+    return [run for arm in said["arms"] for run in (*arm["tuning"], *arm["report"], *arm.get("contenders", ()))]
 
 
 def differing(run: Mapping[str, Any], result: Mapping[str, Any], folder: Path) -> str:

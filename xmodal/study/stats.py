@@ -22,6 +22,8 @@ FEWEST = 3
 """Fewest seeds for which there is an interval or a p-value."""
 ALPHA, POWER = 0.05, 0.8
 """Chance of an effect where there is none, over the whole family; and of seeing the smallest detectable one."""
+LUCK = 3.0
+"""Deviations by which a rate must be worse on validation to be ruled out for an arm."""
 MARGIN = 0.01
 """The smallest difference that matters unless the user says another: one point of accuracy."""
 
@@ -105,21 +107,39 @@ def compare(arm: Scores, control: Scores, *, resolution: float = 0.0) -> Effect 
     return Effect.of([arm[seed] - control[seed] for seed in seeds], resolution=resolution) if seeds else None
 
 
-def agreed(effect: Effect | None, matched: Effect | None) -> float | None:
-    """p-value of the claim that one arm is ahead, with the rate of each and with its own rate for both.
+def contenders(curve: Mapping[float, float], own: float | None, sd: float, seeds: int) -> list[float]:
+    """The other rates that may suit an arm as well as its own, by what so few tuning seeds can tell; the best first.
 
-    Each arm has the rate that was best on a few tuning seeds. Two arms that do not differ at all may so get two rates,
-    of which one is better, and no report seed would notice. At one rate for both that cannot be. Where both must hold,
-    the larger p-value is that of both (the intersection-union test of Berger 1982).
+    Those whose mean on validation is less than `LUCK` deviations of a difference of two such means below the best.
 
     Args:
-        effect: the paired difference, each arm at its own rate.
-        matched: the same at the rate of the arm that is ahead; None where the rates are the same, or it was not asked.
+        curve: mean validation score over the tuning seeds by rate, where all of them ended well.
+        own: the rate that was chosen.
+        sd: deviation of a validation score over seeds.
+        seeds: tuning seeds.
     """
-    if effect is None or matched is None or effect.p is None:
-        return effect.p if effect else None
-    together = effect.mean * matched.mean > 0 and matched.n == effect.n
-    return max(effect.p, 1.0 if matched.p is None else matched.p) if together else 1.0
+    if own is None or own not in curve:
+        return []
+    least = curve[own] - LUCK * sd * sqrt(2 / seeds)
+    found = [rate for rate, score in curve.items() if rate != own and score >= least]
+    return sorted(found, key=lambda rate: (-curve[rate], rate))
+
+
+def agreed(effect: Effect | None, other: Effect | None) -> float:
+    """p-value of the claim that arms differ with the rates that were chosen, and with others that may suit as well.
+
+    Each arm has the rate that was best on a few tuning seeds. By an accident of theirs an arm may have a worse one than
+    it could, and no report seed would notice. If the claim holds at the rates that truly suit it best as well, it is no
+    accident. Which they are is not known, so it must hold at all that may be: the larger p-value is that of both (the
+    intersection-union test of Berger 1982).
+
+    Args:
+        effect: with the rates that were chosen.
+        other: with the others; None where a run has no score.
+    """
+    if effect is None or other is None or effect.p is None or other.p is None:
+        return 1.0
+    return max(effect.p, other.p) if effect.mean * other.mean > 0 and other.n == effect.n else 1.0
 
 
 def _half(sd: float, n: int, confidence: float) -> float:
@@ -239,7 +259,7 @@ def verdict(
     missing: int = 0,
     edges: Sequence[str] = (),
     untuned: Sequence[str] = (),
-    matched: Effect | None = None,
+    strictest: tuple[Mapping[str, float], Effect | None] | None = None,
 ) -> Verdict:
     """The verdict on the claim that an arm and its control differ.
 
@@ -252,7 +272,7 @@ def verdict(
     - `contradicted`: the interval lies inside plus and minus `margin`, at a confidence of `1 - alpha / family`: a
       difference that matters is excluded, even if a smaller one is certain.
     - `supported`: the corrected p-value is at most `alpha`. With no true effect at all, the chance that any
-      comparison of the family says so is at most `alpha`, that of an accident of the tuning seeds included. The
+      comparison of the family says so is at most `alpha`, accidents of tuning included. The
       difference may be less than `margin`, and is said to be where the interval allows it.
     - `not resolved`: neither. These seeds cannot tell.
 
@@ -265,7 +285,7 @@ def verdict(
         missing: pairs that should be there and have no score.
         edges: names of those of the two whose best rate lies at an edge.
         untuned: names of those of the two of which a tuning run failed; to diverge is no failure.
-        matched: the difference at the rate of the arm that is ahead, where tuning gave them two rates.
+        strictest: the weakest effect over other rates that may suit the arms behind as well, and those rates.
     """
     if edges:
         return Verdict("edge-limited", f"the best rate lies at an edge of the grid: {' and '.join(edges)}")
@@ -282,13 +302,15 @@ def verdict(
         why = f"{'higher' if effect.mean > 0 else 'lower'}, p = {corrected:.2g} after correction"
         low, high = effect.interval(1 - alpha) or interval  # as tables show it
         may_be_less = low < margin and high > -margin
-        why += "; so it is at one rate for both" * (matched is not None)
+        why += "; so it is at other rates that may suit as well" * (strictest is not None)
         return Verdict("supported", why + f"; it may be less than {_points(margin)}" * may_be_less)
-    if matched is not None:
-        if effect.n > matched.n:
-            return Verdict("not resolved", f"{effect.n - matched.n} of the pairs at one rate for both have no score")
-        there = f"{100 * matched.mean:+.1f} points, p = {matched.p:.2g} before correction"
-        return Verdict("not resolved", f"at one rate for both it is {there}, and both must hold")
+    if strictest is not None:
+        rates, other = strictest
+        there = " and ".join(f"{arm} at {rate:g}" for arm, rate in rates.items())
+        if other is None or other.n < effect.n:
+            return Verdict("not resolved", f"{there}, which may suit as well, has not all its scores")
+        said = f"{100 * other.mean:+.1f} points, p = {other.p:.2g} before correction"
+        return Verdict("not resolved", f"with {there}, which may suit as well, it is {said}")
     least = effect.detectable(alpha=alpha / max(family, 1))
     return Verdict("not resolved", f"{effect.n} seeds would have seen {_points(least or 0.0)} or more")
 

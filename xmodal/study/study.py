@@ -17,8 +17,10 @@ from xmodal.study.attempts import Attempt, Attempts, Here, Workers
 from xmodal.study.beside import Beside
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
+from xmodal.study.judge import contending
+from xmodal.study.outcome import Outcome
 from xmodal.study.reading import SEAL, STUDIES, STUDY
-from xmodal.study.result import Outcome, summary, to_match
+from xmodal.study.result import summary
 from xmodal.study.sweep import Choice, choose, ranked
 
 PAUSE = 1.0
@@ -79,7 +81,7 @@ def run_study(
     try:
         rates, choices = runner.tune()
         runner.report(choices)
-        runner.match(choices)
+        runner.contend(choices)
     finally:
         runner.attempts.close()
     result = sealed({**summary(design, rates, choices, runner.outcomes), "question": question}, SEAL)
@@ -167,9 +169,9 @@ class _Runner:
             ]
         )
 
-    def match(self, choices: Mapping[str, Choice]) -> None:
-        """Where an arm is ahead at another rate than its control, the one behind at that rate, too."""
-        self._run(to_match(self._design, choices, self.outcomes))
+    def contend(self, choices: Mapping[str, Choice]) -> None:
+        """Arms that seem to be behind, at the other rates that may suit them as well."""
+        self._run(contending(self._design, choices, self.outcomes))
 
     def _curve(self, arm: str, rates: Sequence[float], share: float) -> dict[float, list[float | None]]:
         """Validation scores of the tuning seeds by rate; None where a run did not end well, or was not made."""
