@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -106,11 +107,18 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD.replace("val", "dev"), {}, "t.csv:4: 'dev' is no split"),
         (GOOD, {"max_length": 2}, "t.csv:2: a sequence of 3 is longer than max_length, 2"),
         (GOOD, {"column": "s"}, "no column 's'"),
+        (GOOD, {"column": "label"}, "the column 'label' would tell the answer"),
+        (GOOD, {"column": "part"}, "the column 'part' would tell the answer"),
+        (GOOD.replace("C,y,test\n", ""), {}, "t.csv: no row is marked 'test'"),
         (GOOD, {"columns": ["seq"], "column": None}, "t.csv:2: 'ACA' in column 'seq' is not a number"),
         (GOOD, {"columns": ["seq"]}, "either column or columns"),
         (GOOD.replace("y", "x"), {}, "training has one class"),
         (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' has a blank at an end"),
-        ("n,label,part\n1e308,x,train\n-1e308,y,train\n", NUMBERS, "t.csv:2: '1e308' in column 'n' is beyond 1e+100"),
+        (
+            "n,label,part\n1e308,x,train\n-1e308,y,train\n1,x,val\n1,x,test\n",
+            NUMBERS,
+            "t.csv:2: '1e308' in column 'n' is beyond 1e+100",
+        ),
         (
             "n,label,part\n0,x,train\n1,y,train\n1,x,val\n1e99,y,test\n",
             NUMBERS,
@@ -193,3 +201,30 @@ def test_training_lacks_no_label_of_its_own(tmp_path: Path) -> None:
     )
     assert "unseen" not in task.coverage().get("train", {})
     assert {name: task.coverage()[name]["unseen"] for name in ("val", "test")} != {"val": 0, "test": 0}
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "t.csv", GOOD)
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != file)  # root may read all
+    with pytest.raises(MissingError, match=r"t\.csv cannot be opened") as caught:
+        table(file, column="seq", split="part")
+    assert (caught.value.where, caught.value.why) == (str(file), "this user has no right to read it")
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place).name != "val.csv")
+    for name in ("train", "val", "test"):
+        write(tmp_path / f"{name}.csv", "seq,label\nAC,1\nCA,2\n")
+    with pytest.raises(MissingError, match=r"val\.csv cannot be opened"):
+        table(tmp_path, column="seq")
+
+
+def test_a_link_in_a_circle_or_to_nothing_is_named(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write(tmp_path / f"{name}.csv", "seq,label\nAC,1\nCA,2\n")
+    (tmp_path / "val.csv").symlink_to(tmp_path / "val.csv")
+    with pytest.raises(XmodalError) as caught:
+        table(tmp_path, column="seq")
+    assert "val" in str(caught.value)
+
+
+def test_a_label_of_very_many_digits_is_a_word(tmp_path: Path) -> None:
+    rows = "".join(f"AC,{mark},{split}\n" for split in ("train", "val", "test") for mark in ("1" * 5000, "2"))
+    assert table(write(tmp_path / "t.csv", "seq,label,part\n" + rows), column="seq", split="part").target == Classes(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.errors import DamagedError, MissingError, UsageError
+from xmodal.paths import given
 
 BODY_FILE = "body.json"
 AGAIN = "run it again: xmodal train RECIPE --force"
@@ -22,7 +23,7 @@ def run_folder(init: str) -> Path:
     """
     if not init.removeprefix(RUN):
         raise UsageError("no folder stands behind run:", where="body.init", fix=f"name that of a run: {RUN}runs/NAME")
-    folder = Path(init.removeprefix(RUN))
+    folder = given(init.removeprefix(RUN), "body.init")
     below = [] if (folder / BODY_FILE).exists() else sorted(file.parent for file in folder.glob(f"*/{BODY_FILE}"))
     if len(below) > 1:
         raise UsageError(
@@ -46,6 +47,8 @@ def read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(file.read_text(encoding="utf-8"))
         options = description["options"]
         words = (options["name"], options.get("init", ""), description.get("trained_digest") or "")
+        if not isinstance(options.get("parts") or {}, dict):
+            raise TypeError("parts is no table")
         if not all(isinstance(word, str) for word in words) or not isinstance(description["seed"], int):
             raise TypeError("options, seed and trained_digest are not what a run writes")
     except FileNotFoundError:

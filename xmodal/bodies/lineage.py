@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def check_parts(options: BodyOptions, sites: Iterable[Site]) -> None:
     Raises:
         UsageError: it has none in one.
     """
-    roles = dict.fromkeys(site.role for site in sites if site.used)
+    roles = dict.fromkeys(site.role for site in sites if site.used and site.role in BODY_ROLES)
     for role in options.parts or {}:
         if role in BODY_ROLES and role not in roles:
             raise UsageError(
@@ -98,7 +99,7 @@ def _must_end(init: str, before: tuple[Path, ...] = ()) -> None:
     """Follows the runs that start from runs, and stops where that leads in a circle."""
     if not init.startswith(RUN):
         return
-    folder = run_folder(init).resolve()
+    folder = Path(os.path.realpath(run_folder(init)))
     if folder in before:
         chain = " -> ".join(map(str, [*before[before.index(folder) :], folder]))
         raise DamagedError("runs that start from each other", where="body.init", why=chain, fix="name another run")

@@ -271,7 +271,7 @@ def _check_bodies(names: list[str]) -> None:
     from xmodal import console
     from xmodal.bodies import conformance
 
-    broken = 0
+    broken, told = 0, set[str]()
     for name in names:
         for check in conformance.CHECKS:
             title = conformance.title(check)
@@ -283,6 +283,9 @@ def _check_bodies(names: list[str]) -> None:
                 fault = error if isinstance(error, conformance.Broken) else conformance.own_fault(error)
                 broken += 1
                 fault.where = f"{name}: {title}"
+                if (said := f"{name} {fault.what} {fault.why}") in told:
+                    fault = conformance.Broken("the same fault as above", where=fault.where)
+                told.add(said)
                 console.show_error(fault)
             else:
                 console.write(f"{name}: ok, {title}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_DIGITS = 20
+"""From so many digits on, a label is no number but a word."""
+
+
 def classes_of(labels: Sequence[str]) -> list[str]:
     """The labels of a training split in their order: by value where all are whole numbers, else by letters."""
     found = set(labels)
-    if all(label.isascii() and label.isdigit() for label in found):
+    if all(label.isascii() and label.isdigit() and len(label) < _DIGITS for label in found):
         return sorted(found, key=lambda label: (int(label), label))
     return sorted(found)
 
@@ -75,28 +80,40 @@ def existing(path: str, what: str) -> Path:
     """The file or folder that a recipe names.
 
     Raises:
-        MissingError: it is not there.
+        MissingError: it is not there, or may not be read.
         UsageError: it is neither: to read a pipe or a device may never end.
     """
     place = given(path, what)
-    if not place.exists():
+    if not os.path.exists(place) and os.access(place.parent, os.X_OK):
         why = "nothing has that name, seen from the folder that this runs in"
         raise MissingError(f"no such {what}", where=path, why=why, fix="name it: -o task.path=PATH")
+    _must_open(place)
     if not place.is_file() and not place.is_dir():
         raise UsageError(f"the {what} is neither a file nor a folder", where=path, fix="name it: -o task.path=PATH")
     return place
+
+
+def _must_open(place: Path) -> None:
+    if not os.access(place, os.R_OK | (os.X_OK if os.path.isdir(place) else 0)):
+        why, fix = "this user has no right to read it", "ask its owner for that right, or copy what is yours"
+        raise MissingError(f"{place.name or place} cannot be opened", where=str(place), why=why, fix=fix)
 
 
 def inside(files: Iterable[Path], folder: Path) -> list[Path]:
     """The files, if they lie in the folder when all links are followed: it may be another's, with links to yours.
 
     Raises:
-        UsageError: one leads out of the folder.
+        UsageError: one leads out of the folder, or nowhere.
+        MissingError: one may not be read.
     """
     found, outer = list(files), folder.resolve()
     for file in found:
-        if not file.resolve().is_relative_to(outer):
+        there = Path(os.path.realpath(file))  # which, unlike `resolve`, takes links in a circle
+        if not there.is_relative_to(outer):
             raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
+        if not os.path.exists(there):
+            raise UsageError("the link leads nowhere", where=str(file), fix="copy the file instead, or take it out")
+        _must_open(there)
     return found
 
 

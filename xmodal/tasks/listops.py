@@ -13,7 +13,7 @@ from pydantic import Field
 from xmodal import sources
 from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.sources.cache import digest
-from xmodal.tasks.labels import existing
+from xmodal.tasks.labels import existing, inside
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, SampleSpec, SplitName, Symbols, TargetSpec
@@ -165,7 +165,7 @@ def _read_once(folder: Path) -> Path:
         if not (folder / file).is_file():
             fix = f"give a folder with {', '.join(_FILES.values())}"
             raise MissingError(f"no {file}", where=str(folder), why="task.path names that folder", fix=fix)
-    digests = [digest(folder / file) for file in _FILES.values()]
+    digests = [digest(file) for file in inside((folder / file for file in _FILES.values()), folder)]
     name = f"listops-{hashlib.sha256(' '.join(digests).encode()).hexdigest()[:12]}"
 
     def fill(place: Path) -> dict[str, Any]:

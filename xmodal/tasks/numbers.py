@@ -27,10 +27,12 @@ def number(word: str, column: str, place: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         fix = "write it as 1.5 or 2e-3, or take the row out"
-        raise UsageError(f"'{word}' in column '{column}' is not a number", where=place, fix=fix)
+        raise UsageError(f"'{word[:40]}' in column '{column}' is not a number", where=place, fix=fix)
     if abs(value) > LARGEST:
         why = "means and deviations of such numbers cannot be computed"
-        raise UsageError(f"'{word}' in column '{column}' is beyond {LARGEST:g}", where=place, why=why, fix="mend it")
+        raise UsageError(
+            f"'{word[:40]}' in column '{column}' is beyond {LARGEST:g}", where=place, why=why, fix="mend it"
+        )
     return value
 
 

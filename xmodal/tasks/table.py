@@ -104,6 +104,12 @@ class TableOptions(TaskOptions):
                 fix="name a column of sequences as task.column, or columns of numbers as task.columns",
             )
         each_once(self.columns or ())
+        for name in (self.label, self.split):
+            if name and name in (self.column, *(self.columns or ())):
+                fix = "take it out of task.column or task.columns"
+                raise UsageError(
+                    f"the column '{name}' would tell the answer", where="task", why="it is an input", fix=fix
+                )
         if self.val + self.test >= 1:
             what = f"shares of {self.val:g} and {self.test:g} leave nothing to train on"
             raise UsageError(what, where="task.val", fix="set task.val or task.test lower")
@@ -132,7 +138,11 @@ class TableOptions(TaskOptions):
             what = f"'{marks[wrong[0]]}' is no split"
             why, fix = f"there are {', '.join(SPLITS)}", f"write one of these in the column '{self.split}'"
             raise UsageError(what, where=rows.places[wrong[0]], why=why, fix=fix)
-        return [index for index, mark in enumerate(marks) if mark == name]
+        found = [index for index, mark in enumerate(marks) if mark == name]
+        if not found:
+            what, fix = f"no row is marked '{name}'", f"mark some in the column '{self.split}', or leave task.split out"
+            raise UsageError(what, where=self.path, fix=fix)
+        return found
 
     def _trained(self) -> Rows:
         place = existing(self.path, "table")
