@@ -55,7 +55,7 @@ def _plugin(section: str, name: str) -> tuple[str, ...]:
     try:
         return (name, _summary(section, name), *origin)
     except UsageError as error:
-        return (name, f"{error.what}: {error.why}", *origin)
+        return (name, ": ".join(filter(None, (error.what, error.why))), *origin)
 
 
 def _shown(name: str) -> str:

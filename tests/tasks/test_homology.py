@@ -266,3 +266,19 @@ def test_a_csv_has_one_label_and_no_level_to_choose(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"remote_homology.train.csv has one label, and no family to choose") as caught:
         homology(write_csv(tmp_path), level="family")
     assert (caught.value.where, caught.value.fix) == ("task.level", "leave task.level out")
+
+
+def test_a_skip_may_not_leave_one_class(tmp_path: Path) -> None:
+    long = {"train": [("ACD", 0), ("MKMKMK", 7), ("ACDEFG", 7)]}
+    with pytest.raises(UsageError, match="training has one class"):
+        homology(write_csv(tmp_path, **long), max_length=4, too_long="skip", unseen="keep")
+
+
+def test_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        text = ">d1 a.1.1.1\nAC\n>d2 b.1.1.1\nCA\n"
+        (tmp_path / f"{split}.fas").write_text(text, encoding="utf-8-sig")
+    assert len(homology(tmp_path).split("train")) == 2
+    (tmp_path / "train.fas").write_text(">d1 a.1.1.\u0661\nAC\n")
+    with pytest.raises(UsageError, match="no SCOP class"):
+        homology(tmp_path)

@@ -84,3 +84,9 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         build_task(HubOptions(dataset="org/name", path=str(folder), column="seq"), 0)
     with pytest.raises(UsageError, match="cannot be a data set of the hub"):
         build_task(HubOptions(dataset="../etc", column="seq"), 0)
+
+
+def test_a_file_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("seq,label\nA,x\nC,y\n")
+    with pytest.raises(UsageError, match=r"train\.csv is not a folder"):
+        build_task(HubOptions(dataset="org/name", path=str(tmp_path / "train.csv"), column="seq"), 0)

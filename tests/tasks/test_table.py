@@ -228,3 +228,25 @@ def test_a_link_in_a_circle_or_to_nothing_is_named(tmp_path: Path) -> None:
 def test_a_label_of_very_many_digits_is_a_word(tmp_path: Path) -> None:
     rows = "".join(f"AC,{mark},{split}\n" for split in ("train", "val", "test") for mark in ("1" * 5000, "2"))
     assert table(write(tmp_path / "t.csv", "seq,label,part\n" + rows), column="seq", split="part").target == Classes(2)
+
+
+def test_a_number_that_is_none_is_an_empty_cell(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        arrow.table({"seq": ["A"] * 12, "label": [1.0, 2.0] * 5 + [float("nan")] * 2}), tmp_path / "t.parquet"
+    )
+    with pytest.raises(UsageError, match="the cell in column 'label' is empty"):
+        table(tmp_path / "t.parquet", column="seq", val=0.3, test=0.3)
+
+
+def test_a_label_of_one_row_cannot_be_drawn_into_every_split(tmp_path: Path) -> None:
+    rows = "".join(f"A,{'rare' if n == 0 else 'xy'[n % 2]}\n" for n in range(20))
+    file = write(tmp_path / "t.csv", "seq,label\n" + rows)
+    fixes = []
+    for seed in range(20):
+        try:
+            table(file, seed, column="seq", val=0.3, test=0.3)
+        except UsageError as error:
+            fixes.append(error.fix)
+    assert 0 < len(fixes) < 20
+    assert {*fixes} == {"say with task.split which rows train, or take out labels of very few rows"}

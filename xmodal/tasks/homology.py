@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _WORDS: dict[SplitName, set[str]] = {"train": {"train"}, "val": {"val", "valid", "validation"}, "test": {"test"}}
 _HOLDOUTS = {"fold", "superfamily", "family"}
-_FASTA = {".fa", ".faa", ".fasta"}
+_FASTA = {".fa", ".faa", ".fas", ".fasta"}
+_ENDINGS = (".csv", ".json", ".lmdb", *sorted(_FASTA))
 _FIELDS = {"class": 1, "fold": 2, "superfamily": 3, "family": 4}
 _MEND = "mend it, or take the protein out"
 Examples = list[tuple[str, str, str]]
@@ -118,7 +119,7 @@ class RemoteHomologyOptions(TaskOptions):
             if file.is_file() or file.suffix == ".lmdb"
         }
         files = {file: words for file, words in files.items() if words & _WORDS[split]}
-        here = [file for file in files if file.suffix in {".csv", ".json", ".lmdb", *_FASTA}]
+        here = [file for file in files if file.suffix in _ENDINGS]
         if split == "test":
             here = [file for file in here if self.holdout in files[file]] or [
                 file for file in here if self.holdout == "fold" and not files[file] & _HOLDOUTS
@@ -129,10 +130,10 @@ class RemoteHomologyOptions(TaskOptions):
         if here:
             names = ", ".join(file.name for file in here)
             raise UsageError(f"more than one {wanted}", where=str(folder), why=names, fix="leave one in the folder")
-        why = f"the folder has {', '.join(file.name for file in files)}" if files else ""
-        raise MissingError(
-            f"no {wanted}", where=str(folder), why=why, fix="put it there, or set task.holdout to one that is there"
-        )
+        others = f"the folder has {', '.join(file.name for file in files)}, and " if files else ""
+        why = f"{others}a file ends in {', '.join(_ENDINGS)}"
+        fix = "put it there" + ", or set task.holdout to one that is there" * (split == "test")
+        raise MissingError(f"no {wanted}", where=str(folder), why=why, fix=fix)
 
 
 def build(options: RemoteHomologyOptions, seed: int) -> Task:
@@ -160,6 +161,8 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
         kept, counts = fit(lengths, options.max_length, options.too_long, places)
         examples = [examples[index] for index in kept]
         words = [label for _, label, _ in examples]
+        if split == "train":
+            at_least_two(sorted(set(words)), str(options.file(split)))
         labels[split] = numbers_of(
             words, classes, where=str(options.file(split)), fix="set task.unseen to keep, or take them out"
         )
@@ -171,7 +174,7 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
 
 def _json(file: Path) -> Iterator[tuple[str, object]]:
     try:
-        records = json.loads(file.read_text(encoding="utf-8"))
+        records = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
         fix = "get the file again, or mend it there"
         raise DamagedError(f"{file.name} is not JSON", where=str(file), why=str(error), fix=fix) from None
@@ -198,7 +201,7 @@ def _labelled(record: object, level: str, place: str) -> tuple[str, str, str]:
 def _fasta(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
     label, place, lines = "", "", list[str]()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (ValueError, OSError) as error:
         raise DamagedError(
             f"{file.name} is not text", where=str(file), why=str(error), fix="save it as UTF-8"
@@ -209,7 +212,7 @@ def _fasta(file: Path, level: str) -> Iterator[tuple[str, str, str]]:
                 yield "".join(lines), label, place
             words = line[1:].split()
             place, lines = f"{file}:{number}", []
-            if len(words) < 2 or not re.fullmatch(r"[a-z](\.\d+){3}", words[1]):
+            if len(words) < 2 or not re.fullmatch(r"[a-z](\.[0-9]+){3}", words[1]):
                 fix = "write an identifier and the class: >d1dlwa_ a.1.1.1"
                 raise UsageError("the header has no SCOP class", where=place, fix=fix)
             label = ".".join(words[1].split(".")[: _FIELDS[level]])

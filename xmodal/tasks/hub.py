@@ -44,6 +44,9 @@ class HubOptions(TableOptions):
 
     def _joined(self, split: SplitName) -> Rows:
         folder = existing(self.path, "folder of the data set") if self.path else find_dataset(self.dataset)
+        if not folder.is_dir():
+            fix = "give the folder of the files, or take one file as the task table"
+            raise UsageError(f"{folder.name} is not a folder", where="task.path", fix=fix)
         files = [file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file()]
         configs = {file: _config_of(file, folder) for file in files}
         known = sorted(set(configs.values()))

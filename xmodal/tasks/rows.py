@@ -117,6 +117,11 @@ def _parquet(file: Path) -> Rows:
                 why="a cell is one text or one number",
                 fix="write it as text or numbers, or take the column out",
             )
-    columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
+    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     cells = [list(row) for row in zip(*columns, strict=True)]
     return Rows(list(table.column_names), cells, [f"{file}:row {number + 1}" for number in range(len(cells))])
+
+
+def _cell(value: object) -> str:
+    """Text; empty for what is missing, which in a column of floating-point numbers is no number."""
+    return "" if value is None or value != value else str(value)

@@ -171,6 +171,8 @@ def build(options: TableOptions, seed: int) -> Task:
     splits, labels, coverage, arrays = {}, {}, {}, {}
     classes = classes_of(tables["train"].column(options.label))
     at_least_two(classes, options.path)
+    by_seed = not options.split and Path(options.path).expanduser().is_file()
+    drawn = "say with task.split which rows train, or take out labels of very few rows" if by_seed else ""
     letters = options.letters() if isinstance(sample, Symbols) else ""
     for name, rows in tables.items():
         _refuse_empty(rows, [options.label, *(options.columns or [options.column or ""])])
@@ -181,8 +183,10 @@ def build(options: TableOptions, seed: int) -> Task:
             words = rows.column(options.column or "")
             kept, coverage[name] = fit([len(word) for word in words], sample.max_length, options.too_long, rows.places)
             rows = _chosen(rows, kept)
+            if name == "train":
+                at_least_two(classes_of(rows.column(options.label)), options.path)
             arrays[name] = _codes(rows, options, letters, sample.max_length)
-        labels[name] = numbers_of(rows.column(options.label), classes, where=f"{options.path} ({name})")
+        labels[name] = numbers_of(rows.column(options.label), classes, where=f"{options.path} ({name})", fix=drawn)
     for name, array in arrays.items():
         if isinstance(sample, Symbols):
             splits[name] = Ragged(array, labels[name])
