@@ -27,8 +27,7 @@ def check_runs(options: BodyOptions) -> list[str]:
         DamagedError: one cannot be understood.
     """
     absent = []
-    inits = {"body.init": options.init, **{f"body.parts.{role}": init for role, init in (options.parts or {}).items()}}
-    for where, init in inits.items():
+    for where, init in options.starts().items():
         if not init.startswith(RUN):
             continue
         try:

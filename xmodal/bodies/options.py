@@ -76,6 +76,10 @@ class BodyOptions(Options):
             known["parts"] = {role: _identity(init) for role, init in self.parts.items()}
         return known
 
+    def starts(self) -> dict[str, str]:
+        """How it starts, and how the roles of `parts` do, by the key of the recipe."""
+        return {"body.init": self.init, **{f"body.parts.{role}": init for role, init in (self.parts or {}).items()}}
+
     def check_init(self) -> None:
         """Nothing, if this body can start as `init` and `parts` say.
 
@@ -90,12 +94,11 @@ class BodyOptions(Options):
                     why=f"parts are given by role: {', '.join(BODY_ROLES)}",
                     fix="write one of these",
                 )
-        said = {"init": self.init, **{f"parts.{role}": init for role, init in (self.parts or {}).items()}}
-        for where, init in said.items():
+        for where, init in self.starts().items():
             if init not in self.inits and not init.startswith(RUN):
                 raise UsageError(
                     f"no init '{init}'{did_you_mean(init, self.inits)}",
-                    where=f"body.{where}",
+                    where=where,
                     why=f"{self.name} can start as {', '.join(self.inits)} or {RUN}FOLDER",
                     fix="write one of these",
                 )

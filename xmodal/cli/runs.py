@@ -277,17 +277,20 @@ def _check_bodies(names: list[str]) -> None:
             title = conformance.title(check)
             try:
                 check(conformance.small(name))
+            except conformance.Broken as error:
+                fault = error
+            except XmodalError:
+                raise
             except Exception as error:
-                if isinstance(error, XmodalError) and not isinstance(error, conformance.Broken):
-                    raise
-                fault = error if isinstance(error, conformance.Broken) else conformance.own_fault(error)
-                broken += 1
-                fault.where = f"{name}: {title}"
-                if (said := f"{name} {fault.what} {fault.why}") in told:
-                    fault = conformance.Broken("the same fault as above", where=fault.where)
-                told.add(said)
-                console.show_error(fault)
+                fault = conformance.own_fault(error)
             else:
                 console.write(f"{name}: ok, {title}")
+                continue
+            broken += 1
+            fault.where = f"{name}: {title}"
+            if (said := f"{name} {fault.what} {fault.why}") in told:
+                fault = conformance.Broken("the same fault as above", where=fault.where)
+            told.add(said)
+            console.show_error(fault)
     if broken:
         raise typer.Exit(1)

@@ -134,7 +134,8 @@ def left_out(wanted: Wanted) -> list[str]:
 
 def _columns(wanted: Wanted) -> list[str]:
     table, name = wanted.table.table, wanted.table.name
-    there = [column for column in table.columns if column not in left_out(wanted)]
+    absent = left_out(wanted)
+    there = [column for column in table.columns if column not in absent]
     if not there:
         from xmodal.papers.library import tables
 

@@ -83,17 +83,6 @@ def sites_of(body: BodyOptions, geometry: Geometry | None) -> list[Site]:
     return sites
 
 
-def starts(body: BodyOptions) -> list[str]:
-    """The runs that a body starts from and that are still to be made.
-
-    Raises:
-        UsageError: it cannot start as it says, or the body of a run that is here does not fit.
-        DamagedError: a run that is here cannot be understood.
-    """
-    body.check_init()
-    return check_runs(body)
-
-
 class _Check:
     def __init__(self, read: source.Source) -> None:
         self.read, self.problems = read, list[tuple[KeyPath, UsageError]]()
@@ -187,7 +176,8 @@ class _Check:
         if task and tokenizer:
             geometry = self.attempt(("tokenizer", "size"), lambda: tokenizer.geometry(task.sample()))
         if body:
-            self.attempt(("body", "init"), lambda: starts(body))
+            self.attempt(("body", "init"), body.check_init)
+            self.attempt(("body", "init"), lambda: check_runs(body))
             anatomy = self.attempt(("body",), body.anatomy)
         if body and geometry and anatomy and geometry.tokens > (anatomy.context or geometry.tokens):
             self.add(

@@ -52,12 +52,12 @@ def joined(recipe: Recipe, out: Path) -> Iterator[tuple[Ranks, Path]]:
         parts = ranks.count * (recipe.train.accumulate or 1)
         run = RunFolder(out, recipe).path.relative_to(out)
         if parts > recipe.train.batch_size:
-            why = f"{ranks.count} processes make {parts} parts of it"
-            what, fix = (
+            raise UsageError(
                 f"a batch has {recipe.train.batch_size} samples",
-                f"set it to {parts} or more, or start fewer processes",
+                where="train.batch_size",
+                why=f"{ranks.count} processes make {parts} parts of it",
+                fix=f"set it to {parts} or more, or start fewer processes",
             )
-            raise UsageError(what, where="train.batch_size", why=why, fix=fix)
         if ranks.rank == 0:
             distributed.barrier()  # the others have made their copies
             yield ranks, out

@@ -41,11 +41,11 @@ def folder(kind: Kind, name: str) -> Path:
         word = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:80].strip("-")
         return home() / kind / f"{word}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        why, fix = (
-            "a name is lower-case letters, digits and hyphens",
-            "xmodal list bodies and xmodal list tasks name all",
+        raise UsageError(
+            f"'{name}' cannot be a name",
+            why="a name is lower-case letters, digits and hyphens",
+            fix="xmodal list bodies and xmodal list tasks name all",
         )
-        raise UsageError(f"'{name}' cannot be a name", why=why, fix=fix)
     return home() / kind / name
 
 

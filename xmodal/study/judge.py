@@ -103,14 +103,13 @@ class Judge:
 
     def hinges(self) -> list[tuple[str, float]]:
         """Arms and rates at which they are to be run, because a verdict may be an accident of tuning without them."""
-        found = {
-            (arm, rate)
-            for family in (self._pairs(), self._factorial())
-            for key, said in self._first(family).items()
-            if said.word == "supported"
-            for arm, rates in self._rates(family[key]).items()
-            for rate in rates
-        }
+        found: set[tuple[str, float]] = set()
+        for family in (self._pairs(), self._factorial()):
+            effects = self._effects(family)
+            for key, said in self._first(family, effects).items():
+                if said.word == "supported":
+                    rates = self._rates(family[key], effects[key])
+                    found |= {(arm, rate) for arm, those in rates.items() for rate in those}
         return sorted(found)
 
     def _pairs(self) -> dict[tuple[str, ...], _Sum]:
@@ -148,13 +147,16 @@ class Judge:
             for key in keys
         }
 
-    def _rates(self, effect: _Sum) -> dict[str, list[float]]:
-        """Of the arms that would make an effect smaller if they scored more, the rates that may suit as well.
+    def _effects(self, family: Family) -> dict[tuple[str, ...], Effect | None]:
+        """At the rates that tuning chose."""
+        return {key: effect.of(self.scores) for key, effect in family.items()}
+
+    def _rates(self, effect: _Sum, found: Effect | None) -> dict[str, list[float]]:
+        """Of the arms that would make what was found smaller if they scored more, the rates that may suit as well.
 
         The deviation over seeds is the largest among the arms of the effect, since one of few seeds may be small by
         accident. Where many arms are behind, at most so many rates of each as can be tried with one another.
         """
-        found = effect.of(self.scores)
         behind = [arm for arm, sign in effect.signs.items() if found and sign * found.mean < 0]
         luck, tuned = max(self.luck[each] for each in effect.signs), len(self.design.tuning)
         most = int(COMBINATIONS ** (1 / max(len(behind), 1)) + 1e-9) - 1
@@ -163,23 +165,23 @@ class Judge:
             for arm in behind
         }
 
-    def _first(self, family: Family) -> dict[tuple[str, ...], Verdict]:
-        """Verdicts at the rates that tuning chose."""
-        effects = {key: effect.of(self.scores) for key, effect in family.items()}
-        return self._verdicts(family, effects, {key: found.p if found else None for key, found in effects.items()}, {})
+    def _first(
+        self, family: Family, effects: Mapping[tuple[str, ...], Effect | None]
+    ) -> dict[tuple[str, ...], Verdict]:
+        """Verdicts by these effects alone."""
+        return self._verdicts(family, effects, _corrected(_p(effects), stats.holm), {})
 
-    def _strictest(self, effect: _Sum) -> tuple[dict[str, float], Effect | None]:
+    def _strictest(self, effect: _Sum, found: Effect | None) -> tuple[dict[str, float], Effect | None]:
         """Of all rates that may suit the arms behind as well, those with the weakest effect; none where there are none.
         No effect where a run has no score."""
-        own, found = dict(self.scores), effect.of(self.scores)
-        rates = self._rates(effect)
+        rates = self._rates(effect, found)
         weakest: tuple[float, dict[str, float], Effect | None] = (-1.0, {}, None)
         for chosen in product(*([None, *those] for those in rates.values())):
             changed = {arm: rate for arm, rate in zip(rates, chosen, strict=True) if rate is not None}
             if not changed:
                 continue
             there = {arm: self.contenders.get((arm, rate), {}) for arm, rate in changed.items()}
-            other = effect.of({**own, **there}) if all(there.values()) else None
+            other = effect.of({**self.scores, **there}) if all(there.values()) else None
             p = stats.agreed(found, other)
             if p > weakest[0]:
                 weakest = p, changed, other
@@ -189,10 +191,9 @@ class Judge:
         self,
         family: Family,
         effects: Mapping[tuple[str, ...], Effect | None],
-        p: Mapping[tuple[str, ...], float | None],
+        holm: Mapping[tuple[str, ...], float],
         strictest: Mapping[tuple[str, ...], tuple[dict[str, float], Effect | None]],
     ) -> dict[tuple[str, ...], Verdict]:
-        holm = _corrected(p, stats.holm)
         found = {}
         for key, effect in effects.items():
             arms = list(family[key].signs)
@@ -211,26 +212,22 @@ class Judge:
 
     def judged(self, family: Family) -> dict[tuple[str, ...], dict[str, Any]]:
         """A family of effects, corrected together."""
-        effects = {key: effect.of(self.scores) for key, effect in family.items()}
+        effects = self._effects(family)
         strictest = {
             key: weakest
-            for key, said in self._first(family).items()
-            if said.word == "supported" and (weakest := self._strictest(family[key]))[0]
+            for key, said in self._first(family, effects).items()
+            if said.word == "supported" and (weakest := self._strictest(family[key], effects[key]))[0]
         }
-        p = {key: found.p if found else None for key, found in effects.items()}
-        p |= {key: stats.agreed(effects[key], other) for key, (_, other) in strictest.items()}
+        p = _p(effects) | {key: stats.agreed(effects[key], other) for key, (_, other) in strictest.items()}
         holm, shares = _corrected(p, stats.holm), _corrected(p, stats.benjamini_hochberg)
         alpha = stats.ALPHA / max(len(effects), 1)
         found = {}
-        for key, said in self._verdicts(family, effects, p, strictest).items():
+        for key, said in self._verdicts(family, effects, holm, strictest).items():
             effect = effects[key]
-            interval = effect.interval() if effect else None
+            rates, other = strictest.get(key, ({}, None))
             found[key] = {
-                "pairs": effect.n if effect else 0,
-                "difference": effect.mean if effect else None,
-                "interval": list(interval) if interval else None,
-                "p": effect.p if effect else None,
-                "strictest": _strict(*strictest[key]) if key in strictest else None,
+                **_told(effect),
+                "strictest": {"rates": rates, **_told(other)} if rates else None,
                 "p_holm": holm.get(key),
                 "p_benjamini_hochberg": shares.get(key),
                 "detectable": effect.detectable(alpha=alpha) if effect else None,
@@ -240,10 +237,13 @@ class Judge:
         return found
 
 
-def _strict(rates: Mapping[str, float], effect: Effect | None) -> dict[str, Any]:
+def _p(effects: Mapping[tuple[str, ...], Effect | None]) -> dict[tuple[str, ...], float | None]:
+    return {key: effect.p if effect else None for key, effect in effects.items()}
+
+
+def _told(effect: Effect | None) -> dict[str, Any]:
     interval = effect.interval() if effect else None
     return {
-        "rates": dict(rates),
         "pairs": effect.n if effect else 0,
         "difference": effect.mean if effect else None,
         "interval": list(interval) if interval else None,
