@@ -5,6 +5,7 @@ Tables are literal, sorted and lazy: nothing is imported before it is asked for.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,7 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from xmodal.errors import UsageError, did_you_mean
+from xmodal.errors import UsageError, XmodalError, did_you_mean
+
+KINDS = ("task", "tokenizer", "body", "head")
 
 
 class Options(BaseModel):
@@ -77,6 +80,23 @@ def find(kind: str, table: Mapping[str, Entry], name: str, *, where: str = "") -
     )
 
 
+def build(kind: str, table: Mapping[str, Entry], name: str, *given: Any, **said: Any) -> Any:
+    """Calls what the entry of that name builds.
+
+    Raises:
+        UsageError: there is no such entry, or it is a plugin's, and what it builds cannot be imported.
+    """
+    entry = find(kind, table, name)
+    point = None if entry in table.values() else plugins(kind)[name]
+    try:
+        builds = load(entry.builds)
+    except (Exception, SystemExit) as error:
+        if not point:
+            raise
+        raise _refused(kind, point, entry.builds, error) from error
+    return builds(*given, **said)
+
+
 def plural(kind: str) -> str:
     """`bodies` for `body`, and so on."""
     return "bodies" if kind == "body" else kind + "s"
@@ -88,22 +108,54 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 
 
 def _entry(kind: str, point: EntryPoint) -> Entry:
+    options, at = None, point.value
     try:
         entry = point.load()
         if isinstance(entry, Entry):
-            load(entry.options)
+            at = entry.options
+            options = load(at)
     except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
-        why = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise UsageError(
-            f"the plugin {kind} '{point.name}' cannot be imported",
-            where=point.value,
-            why=why,
-            fix=f"mend or uninstall {point.dist.name if point.dist else 'the package that adds it'}",
-        ) from error
+        raise _refused(kind, point, at, error) from error
     if not isinstance(entry, Entry):
         raise UsageError(
             f"the plugin {kind} '{point.name}' is a {type(entry).__name__}, not an Entry",
             where=point.value,
             fix='point it at Entry(options="module:Options", builds="module:Class")',
         )
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise UsageError(
+            f"the options of the plugin {kind} '{point.name}' are no Options",
+            where=point.value,
+            why=f"it names {entry.options}, and a recipe is checked by its options before anything is built",
+            fix="name a class that is derived from xmodal.components.Options, or from a set of options that is",
+        )
     return entry
+
+
+def _refused(kind: str, point: EntryPoint, at: str, error: BaseException) -> UsageError:
+    why = f"{type(error).__name__}: {error}".removesuffix(": ")
+    fix = f"mend or uninstall {_package(point)}"
+    return UsageError(f"the plugin {kind} '{point.name}' cannot be imported", where=at, why=why, fix=fix)
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else f"the package with {point.module}"
+
+
+def blame(error: BaseException) -> XmodalError | None:
+    """What a plugin's own code raised, said of the plugin; None where no plugin had a hand in it. Exit code 1."""
+    if isinstance(error, XmodalError) or not (frames := list(traceback.walk_tb(error.__traceback__))):
+        return None
+    adds: dict[str, list[tuple[str, EntryPoint]]] = {}
+    for kind in KINDS:
+        for point in plugins(kind).values():
+            adds.setdefault(point.module.partition(".")[0], []).append((kind, point))
+    for frame, line in reversed(frames):
+        if added := adds.get(str(frame.f_globals.get("__name__")).partition(".")[0]):
+            names = " and ".join(f"the {kind} '{point.name}'" for kind, point in added)
+            return XmodalError(
+                f"the plugin with {names} raises {type(error).__name__}: {error}".removesuffix(": "),
+                where=f"{frame.f_code.co_filename}:{line}",
+                fix=f"mend it there, or uninstall {_package(added[0][1])}",
+            )
+    return None

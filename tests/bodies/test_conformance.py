@@ -192,4 +192,4 @@ def test_a_fault_of_the_bodys_own_names_its_line(breaking: Callable[[type], Body
     fault = conformance.own_fault(caught.value)
     line = Faulty.forward.__code__.co_firstlineno + 1
     assert fault.what.startswith("the body raises RuntimeError: mat1 and mat2")
-    assert (fault.why, fault.fix) == (f"at {__file__}:{line}", "mend it there")
+    assert (fault.why, fault.fix) == (f"at {__file__}:{line}", "mend it there, or what it was given")

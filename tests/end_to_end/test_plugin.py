@@ -17,6 +17,45 @@ PAGE = ROOT / "docs" / "how-to" / "add-a-body.md"
 BLOCK = re.compile(r'^```\w+ title="([\w.]+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 
+FAULTY = """
+from typing import Literal
+from xmodal.bodies.anatomy import Anatomy
+from xmodal.bodies.options import BodyOptions
+from xmodal.components import Entry
+
+class Options(BodyOptions):
+    "A body whose code is wrong."
+    name: Literal["quits", "raises", "unbuilt"]
+    "Which fault."
+    def whole(self):
+        return Anatomy("gpt2", width=8, depth=1, causal=True, heads=1, inner=8, vocabulary=8)
+
+def raises(options):
+    return {}[options.name]
+
+def quits(options):
+    raise SystemExit
+
+QUITS = Entry("faulty_bodies:Options", "faulty_bodies:quits")
+RAISES = Entry("faulty_bodies:Options", "faulty_bodies:raises")
+UNBUILT = Entry("faulty_bodies:Options", "faulty_bodies:Absent")
+UNOPTIONED = Entry("faulty_bodies:quits", "faulty_bodies:raises")
+"""
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a package whose bodies can be listed, and are wrong."""
+    target = tmp_path_factory.mktemp("faulty")
+    (target / "faulty_bodies.py").write_text(FAULTY)
+    info = target / "faulty-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    points = [f"{word} = faulty_bodies:{word.upper()}" for word in ("quits", "raises", "unbuilt", "unoptioned")]
+    (info / "entry_points.txt").write_text("\n".join(["[xmodal.bodies]", *points, ""]))
+    return target
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the page's package, as pip would install it, and two broken ones beside it."""
@@ -130,3 +169,30 @@ def test_a_broken_plugin_is_named_and_the_rest_works(installed: Path) -> None:
     assert "the plugin body 'absent' cannot be imported" in used.stderr
     assert "no_such_module" in used.stderr
     assert "uninstall broken-absent" in used.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("explain", "--body"), ("check", "body"), ("show",), ("train", "quickstart", "-o")],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("quits", "raises SystemExit\n"),
+        ("raises", "raises KeyError: 'raises'\n"),
+        ("unbuilt", "the plugin body 'unbuilt' cannot be imported\n"),
+        ("unoptioned", "the options of the plugin body 'unoptioned' are no Options\n"),
+    ],
+)
+def test_what_a_plugins_code_does_is_said_of_the_plugin(
+    faulty: Path, words: tuple[str, ...], body: str, said: str
+) -> None:
+    done = xmodal(faulty, *words, f"body={{name: {body}, init: random}}" if words[0] == "train" else body)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "faulty" in done.stderr
+    assert "internal error" not in done.stderr
+    if "raises" in said:
+        assert f"the body '{body}'" in done.stderr
+        assert re.search(r"mend it there, or uninstall faulty$", done.stderr, re.MULTILINE)

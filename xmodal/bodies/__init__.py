@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from xmodal.components import Entry, find, load
+from xmodal.components import Entry, build, find, load
 from xmodal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def body_options(name: str, **said: Any) -> BodyOptions:
 
 def build_family(options: BodyOptions) -> Family:
     """The architecture of a body."""
-    return load(find("body", BODIES, options.name).builds)(options)
+    return build("body", BODIES, options.name, options)
 
 
 def sites(options: BodyOptions) -> list[Site]:

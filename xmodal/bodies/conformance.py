@@ -20,6 +20,7 @@ from xmodal.bodies.body import Body
 from xmodal.bodies.family import static_sites
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.weights import build_body, digest, fill
+from xmodal.components import blame
 from xmodal.errors import UsageError, XmodalError
 from xmodal.tensors import Tokens
 from xmodal.types import BODY_ROLES
@@ -51,13 +52,16 @@ def small(name: str, **said: Any) -> BodyOptions:
     return options
 
 
-def own_fault(error: Exception) -> Broken:
+def own_fault(error: BaseException) -> Broken:
     """What a body's own code raised, with the line where that began: the innermost that is neither ours nor torch's."""
+    if fault := blame(error):
+        return Broken(fault.what, why=f"at {fault.where}", fix=fault.fix)
     ours = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(ours)] or list(frames)
     why = f"at {theirs[-1].filename}:{theirs[-1].lineno}"
-    return Broken(f"the body raises {type(error).__name__}: {error}", why=why, fix="mend it there")
+    what = f"the body raises {type(error).__name__}: {error}".removesuffix(": ")
+    return Broken(what, why=why, fix="mend it there, or what it was given")
 
 
 def claims_are_total_and_disjoint(options: BodyOptions) -> None:

@@ -14,6 +14,7 @@ from xmodal.cli import papers as papers
 from xmodal.cli import runs as runs
 from xmodal.cli import things as things
 from xmodal.cli.words import app
+from xmodal.components import blame
 from xmodal.errors import FULL, XmodalError
 
 __all__ = ["app", "main"]
@@ -46,6 +47,8 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
     try:
         act()
     except SystemExit as exit_:
+        if fault := blame(exit_):  # a plugin that ends the program
+            return _run(lambda: _raise(fault, exit_), debug=debug)
         if _by_interrupt(exit_):  # typer takes it, and says nothing
             sys.stderr.write("interrupted\n")
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
@@ -67,11 +70,17 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
 
             refused = error
             return _run(lambda: console.give_up("stdout", refused), debug=debug)  # typer's own words, as any others
+        if fault := blame(error):
+            return _run(lambda: _raise(fault, error), debug=debug)
         sys.stderr.write(
             f"internal error: {type(error).__name__}: {error}\n  fix: run again with --debug and report what it shows\n"
         )
         return 1
     return 0
+
+
+def _raise(fault: XmodalError, cause: BaseException) -> None:
+    raise fault from cause
 
 
 def _by_interrupt(error: BaseException | None) -> bool:

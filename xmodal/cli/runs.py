@@ -281,7 +281,7 @@ def _check_bodies(names: list[str]) -> None:
                 fault = error
             except XmodalError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 fault = conformance.own_fault(error)
             else:
                 console.write(f"{name}: ok, {title}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xmodal.components import Entry, find, load
+from xmodal.components import Entry, build
 
 if TYPE_CHECKING:
     import torch
@@ -22,4 +22,4 @@ HEADS: dict[str, Entry] = {
 
 def build_head(options: HeadOptions, target: TargetSpec, width: int, random: torch.Generator) -> Head:
     """The head for targets of that kind on a body of that width."""
-    return load(find("head", HEADS, options.name).builds)(options, target, width, random)
+    return build("head", HEADS, options.name, options, target, width, random)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xmodal.components import Entry, find, load
+from xmodal.components import Entry, build
 
 if TYPE_CHECKING:
     from xmodal.tasks.options import TaskOptions
@@ -55,8 +55,8 @@ def build_task(options: TaskOptions, seed: int, *, without_brackets: bool = Fals
     Raises:
         MissingError: its data are not on this machine.
     """
-    builds = load(find("task", TASKS, options.name).builds)
-    task = builds(options, seed, without_brackets=True) if without_brackets else builds(options, seed)
+    said = {"without_brackets": True} if without_brackets else {}
+    task = build("task", TASKS, options.name, options, seed, **said)
     if not read_padding:
         return task
     from xmodal.tasks.padding import ReadsPadding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xmodal.components import Entry, find, load
+from xmodal.components import Entry, build
 
 if TYPE_CHECKING:
     from xmodal.tokenizers.input_layer import InputLayer
@@ -20,4 +20,4 @@ TOKENIZERS: dict[str, Entry] = {
 
 def build_tokenizer(options: TokenizerOptions, sample: SampleSpec, layer: InputLayer) -> Tokenizer:
     """The tokenizer for samples of that kind, on top of that input layer."""
-    return load(find("tokenizer", TOKENIZERS, options.name).builds)(options, sample, layer)
+    return build("tokenizer", TOKENIZERS, options.name, options, sample, layer)
