@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +126,29 @@ def test_a_split_of_another_name_is_said(folder: Path) -> None:
     assert "has no val, so its folders are taken for classes" in caught.value.why
 
 
-@pytest.mark.parametrize("odd", ["cat/a.webp", "cat/more/a.png"])
-def test_images_that_would_be_passed_over_are_told(folder: Path, odd: str) -> None:
-    place = folder / "train" / odd
-    place.parent.mkdir(exist_ok=True)
-    place.write_bytes(b"")
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [
+        ("train/cat/a.webp", "train/cat/a.webp"),
+        ("train/cat/a.jpe", "train/cat/a.jpe"),
+        ("train/cat/more/a.png", "train/cat/more"),
+        ("train/loose.png", "train/loose.png"),
+        ("loose.jpg", "loose.jpg"),
+    ],
+)
+def test_images_that_would_be_passed_over_are_told(folder: Path, odd: str, named: str) -> None:
+    (folder / odd).parent.mkdir(exist_ok=True)
+    (folder / odd).write_bytes(b"")
+    (folder / "README.txt").write_text("what these are")
     with pytest.raises(UsageError, match="would be passed over") as error:
         images(folder)
-    assert error.value.where == str(folder / "train" / "cat" / odd.split("/")[1])
+    assert error.value.where == str(folder / named)
+
+
+def test_a_pipe_that_is_called_an_image_is_told(folder: Path) -> None:
+    os.mkfifo(folder / "train" / "cat" / "a.png")
+    with pytest.raises(UsageError, match=r"a\.png would be passed over"):
+        images(folder)
 
 
 def test_a_folder_without_images_is_no_class(folder: Path) -> None:

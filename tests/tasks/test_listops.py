@@ -166,7 +166,7 @@ def test_what_is_too_long_is_cut_left_out_or_an_error() -> None:
 
 def write(folder: Path, **lines: str) -> Path:
     for split in ("train", "val", "test"):
-        text = lines.get(split, "( ( [MAX 2 ) 9 ) ] )\t9\n[SM 5 6 7 ]\t8\n")
+        text = lines.get(split, "( ( ( [MAX 2 ) 9 ) ] )\t9\n[SM 5 6 7 ]\t8\n")
         (folder / f"basic_{split}.tsv").write_text("Source\tTarget\n" + text)
     return folder
 
@@ -175,6 +175,17 @@ def test_lras_files_take_the_place_of_the_generator(tmp_path: Path) -> None:
     task = build_task(small(path=str(write(tmp_path))), 0)
     assert [len(each) for each in expressions(task, "train")] == [4, 5]
     assert task.split("test").batch(torch.arange(2)).targets.tolist() == [9, 8]
+
+
+def test_files_may_begin_with_a_byte_order_mark_and_are_looked_for_before_anything_is_built(tmp_path: Path) -> None:
+    write(tmp_path)
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    options = small(path=str(tmp_path))
+    assert [len(each) for each in expressions(build_task(options, 0), "train")] == [4, 5]
+    (tmp_path / "basic_val.tsv").unlink()
+    with pytest.raises(MissingError, match=r"no basic_val\.tsv"):
+        options.sample()
 
 
 @pytest.mark.parametrize(("header", "line"), [("Source\tTarget\n", 3), ("", 2)])
@@ -197,6 +208,9 @@ def test_a_long_sample_of_a_file_is_named_by_its_line(tmp_path: Path, header: st
         ("[AVG 2 9 ]\t9", "'[AVG' is neither a digit"),
         ("[MAX 2 9 ]", "there is no tab"),
         ("\t9", "it is empty"),
+        ("( ( [MAX 2 ) 9 ) ] )\t9", "its parentheses do not pair"),
+        ("( ( ( ( [MAX 2 ) 9 ) ] )\t9", "its parentheses do not pair"),
+        (") [MAX 2 9 ] (\t9", "its parentheses do not pair"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, why: str) -> None:

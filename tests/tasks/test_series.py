@@ -97,6 +97,22 @@ def test_bad_series_are_named(
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"columns": ["a", "d"]}, "no column 'd'"),
+        ({"target_column": "c"}, "no column 'c'"),
+        ({"val": 0.6, "test": 0.5}, "nothing to train on"),
+    ],
+)
+def test_columns_and_shares_are_looked_at_before_anything_is_built(
+    tmp_path: Path, said: dict[str, object], message: str
+) -> None:
+    options = {"path": str(write(tmp_path)), "columns": ["a", "b"], "target_column": "a", **said}
+    with pytest.raises(UsageError, match=message):
+        SeriesOptions.model_validate(options).sample()
+
+
 def test_changes_that_are_too_alike(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="training does not fill 3 classes"):
         series(write(tmp_path), target_column="b")

@@ -114,6 +114,8 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD, {"columns": ["seq"]}, "either column or columns"),
         (GOOD.replace("y", "x"), {}, "training has one class"),
         (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' has a blank at an end"),
+        (GOOD.replace("C,y,test", "C,e\u0301,test"), {}, "t.csv:5: the label 'e\u0301' has an accent apart"),
+        (GOOD.replace(",", ";"), {}, "t.csv: no column 'part'\n  why: the header is one cell, 'seq;label;part'"),
         (
             "n,label,part\n1e308,x,train\n-1e308,y,train\n1,x,val\n1,x,test\n",
             NUMBERS,
@@ -147,9 +149,29 @@ def test_a_table_that_is_not_there() -> None:
 def test_a_cell_of_several_values_is_refused(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "lists.parquet"
-    parquet.write_table(arrow.table({"seq": [["a", "b"], ["c"]], "label": [0, 1]}), file)
+    parquet.write_table(arrow.table({"seq": [["a", "b"], ["c"]] * 10, "label": [0, 1] * 10}), file)
     with pytest.raises(UsageError, match="the column 'seq' holds list"):
         table(file, column="seq")
+
+
+def test_a_column_that_no_task_uses_may_hold_anything(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"seq": ["A", "C"] * 10, "label": [0, 1] * 10, "more": [[1.0, 2.0]] * 20, "raw": [b"x"] * 20}
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    assert len(table(tmp_path / "t.parquet", column="seq", val=0.2, test=0.2).split("train")) == 12
+    twice = arrow.Table.from_arrays([arrow.array(["A", "C"])] * 2, names=["seq", "seq"])
+    parquet.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(UsageError, match="two columns have one name"):
+        table(tmp_path / "twice.parquet", column="seq")
+
+
+def test_a_split_of_another_name_is_told(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test"):
+        write(tmp_path / f"{name}.csv", "seq,label\nA,x\nC,y\n")
+    with pytest.raises(MissingError, match="no table for val") as error:
+        table(tmp_path, column="seq")
+    assert error.value.why == "the folder has test.csv, train.csv, valid.csv"
+    assert error.value.fix == "call one val.csv or val.parquet, or name a single file"
 
 
 def test_a_cell_may_be_as_long_as_a_genome(tmp_path: Path) -> None:

@@ -27,9 +27,17 @@ def encode(text: str) -> np.ndarray:
     """Ids of an expression in LRA's own format, whose parentheses say nothing that `]` does not.
 
     Raises:
-        ValueError: a word in it is none of theirs.
+        ValueError: a word in it is none of theirs, or parentheses do not pair.
     """
-    words = [word for word in text.split() if word not in ("(", ")")]
+    words, depth = list[str](), 0
+    for word in text.split():
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth < 0:
+            break
+        if word not in ("(", ")"):
+            words.append(word)
+    if depth:
+        raise ValueError("its parentheses do not pair")
     if strange := next((word for word in words if word not in _WORDS), None):
         raise ValueError(f"'{strange[:20]}' is neither a digit, nor an operator, nor ]")
     return np.array([_WORDS[word] for word in words], dtype=np.uint8)

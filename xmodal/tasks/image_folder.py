@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xmodal.types import Split, Task
 
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
-_UNREAD = {".avif", ".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp"}
+_UNREAD = {".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".jpe", ".tif", ".tiff", ".webp"}
 _PIXELS = 1 << 26
 """Most pixels that an image may have: a small file can unpack into a huge one."""
 _AWAY = "take it out of the folder, or put a whole one in its place"
@@ -95,12 +95,16 @@ class ImagesOptions(TaskOptions):
             why = half if 0 < len(lacking) < len(SPLITS) else "a class is a folder of images"
             fix = f"give {' '.join(SPLITS)}, each with a folder for every class, or the folders of classes alone"
             raise MissingError("no PNG or JPEG images", where=str(root), why=why, fix=fix)
-        if passed := [file for file in every if file.suffix.lower() in _UNREAD or (file.is_dir() and _visible(file))]:
+        loose = [
+            file for file in sorted({*root.iterdir(), *outer.iterdir()}) if not file.is_dir() and _is_named_so(file)
+        ]
+        passed = [file for file in every if _is_named_so(file) or (file.is_dir() and _visible(file))]
+        if away := [*loose, *(file for file in passed if not _is_image(file))]:
             raise UsageError(
-                f"{passed[0].name} would be passed over",
-                where=str(passed[0]),
-                why=f"a class is a folder of PNG or JPEG images, and holds {len(passed)} other images or folders",
-                fix="turn them into PNG or JPEG images in the folder of their class, or take them out",
+                f"{away[0].name} would be passed over",
+                where=str(away[0]),
+                why=f"a class is a folder of PNG or JPEG images; {len(away)} images or folders are elsewhere or others",
+                fix="make them .png or .jpg images in the folder of their class, or take them out",
             )
         return found
 
@@ -200,6 +204,10 @@ def _folders(root: Path) -> list[Path]:
 
 def _is_image(file: Path) -> bool:
     return file.suffix.lower() in _SUFFIXES and file.is_file()
+
+
+def _is_named_so(place: Path) -> bool:
+    return place.suffix.lower() in _SUFFIXES | _UNREAD
 
 
 def _visible(place: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +31,14 @@ def refuse_unclear(labels: Sequence[str], places: Sequence[str]) -> None:
     """Checks that labels which look alike are alike.
 
     Raises:
-        UsageError: one begins or ends with a blank, or has a character that does not print.
+        UsageError: one begins or ends with a blank, has a character that does not print, or has letters and accents
+            apart that Unicode writes as one.
     """
     for label, place in zip(labels, places, strict=True):
+        if not unicodedata.is_normalized("NFC", label):
+            what = f"the label '{label}' has an accent apart from its letter"
+            why = "it would be a class of its own, beside one that looks the same"
+            raise UsageError(what, where=place, why=why, fix="save the labels in Unicode's composed form, NFC")
         if label != label.strip() or not label.isprintable():
             why = "it would be a class of its own, beside one that looks the same"
             what = f"the label {label!r} has a blank at an end, or a character that does not print"
@@ -115,6 +121,17 @@ def inside(files: Iterable[Path], folder: Path) -> list[Path]:
             raise UsageError("the link leads nowhere", where=str(file), fix="copy the file instead, or take it out")
         _must_open(there)
     return found
+
+
+def leave_some(val: float, test: float) -> None:
+    """Checks the shares of validation and test.
+
+    Raises:
+        UsageError: nothing is left to train on.
+    """
+    if val + test >= 1:
+        what = f"shares of {val:g} and {test:g} leave nothing to train on"
+        raise UsageError(what, where="task.val", fix="set task.val or task.test lower")
 
 
 def each_once(columns: Sequence[str]) -> None:

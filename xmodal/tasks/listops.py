@@ -62,7 +62,10 @@ class ListOpsOptions(TaskOptions):
 
         Raises:
             UsageError: no expression can have such a length.
+            MissingError: `path` lacks a file.
         """
+        if self.path:
+            _files(existing(self.path, "folder of ListOps"))
         if self.shorter_than < self.longer_than + 2:
             raise UsageError(
                 f"no length is over {self.longer_than} and under {self.shorter_than}",
@@ -161,11 +164,7 @@ def _distinct(count: int, seed: int, shortest: int, longest: int) -> Iterator[tu
 
 def _read_once(folder: Path) -> Path:
     """LRA's files, each line checked, in the cache; they are read again when a byte of them changes."""
-    for file in _FILES.values():
-        if not (folder / file).is_file():
-            fix = f"give a folder with {', '.join(_FILES.values())}"
-            raise MissingError(f"no {file}", where=str(folder), why="task.path names that folder", fix=fix)
-    digests = [digest(file) for file in inside((folder / file for file in _FILES.values()), folder)]
+    digests = [digest(file) for file in _files(folder)]
     name = f"listops-{hashlib.sha256(' '.join(digests).encode()).hexdigest()[:12]}"
 
     def fill(place: Path) -> dict[str, Any]:
@@ -179,8 +178,16 @@ def _read_once(folder: Path) -> Path:
     return sources.install("data", name, fill)
 
 
+def _files(folder: Path) -> list[Path]:
+    for file in _FILES.values():
+        if not (folder / file).is_file():
+            fix = f"give a folder with {', '.join(_FILES.values())}"
+            raise MissingError(f"no {file}", where=str(folder), why="task.path names that folder", fix=fix)
+    return inside((folder / file for file in _FILES.values()), folder)
+
+
 def _has_header(file: Path) -> bool:
-    with file.open(encoding="utf-8", errors="replace") as stream:
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
         return stream.readline().split("\t")[0].strip() == "Source"
 
 
@@ -188,7 +195,7 @@ def _lines(file: Path) -> Iterator[tuple[np.ndarray, int]]:
     from xmodal.tasks.expressions import encode, evaluate
 
     header = _has_header(file)
-    with file.open(encoding="utf-8", errors="replace") as stream:
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
             if number == 1 and header:
                 continue

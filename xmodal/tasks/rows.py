@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xmodal.errors import DamagedError, MissingError, UsageError
@@ -21,17 +22,19 @@ class Rows:
         columns: names, in the order of the file.
         cells: one list of words for each row.
         places: file and line (for Parquet: file and row) of each row.
+        unread: columns whose cells are neither text nor numbers, with what they are.
     """
 
     columns: list[str]
     cells: list[list[str]]
     places: list[str]
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, name: str) -> list[str]:
         """The words of one column.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is none of that name, or its cells are neither text nor numbers.
         """
         return [row[self.index(name)] for row in self.cells]
 
@@ -39,9 +42,14 @@ class Rows:
         """Where the column stands. Raises as `column`."""
         if name not in self.columns:
             where = self.places[0].rpartition(":")[0] if self.places else ""
-            raise UsageError(
-                f"no column '{name}'", where=where, why=f"there are {', '.join(self.columns)}", fix="name one of these"
-            )
+            if name in self.unread:
+                what = f"the column '{name}' holds {self.unread[name]}, not text or numbers"
+                fix = "write it as text or numbers, or name another column"
+                raise UsageError(what, where=where, why="a cell is one text or one number", fix=fix)
+            why, fix = f"there are {', '.join(self.columns)}", "name one of these"
+            if len(self.columns) == 1 and (other := next((mark for mark in ";\t|" if mark in self.columns[0]), "")):
+                why, fix = f"the header is one cell, {self.columns[0]!r}", f"write commas between cells, not {other!r}"
+            raise UsageError(f"no column '{name}'", where=where, why=why, fix=fix)
         return self.columns.index(name)
 
 
@@ -76,9 +84,7 @@ def _csv(file: Path) -> Rows:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             columns = next(reader, [])
-            if len(set(columns)) < len(columns):
-                why = f"there are {', '.join(columns)}"
-                raise UsageError("two columns have one name", where=f"{file}:1", why=why, fix="give each its own")
+            _refuse_twice(columns, f"{file}:1")
             cells, places = [], []
             for row in reader:
                 place = f"{file}:{reader.line_num}"
@@ -105,21 +111,25 @@ def _parquet(file: Path) -> Rows:
             fix="pip install 'xmodal[parquet]', or save the table as CSV",
         ) from None
     try:
-        table = parquet.read_table(file)
+        with parquet.ParquetFile(file) as opened:
+            schema = opened.schema_arrow
+            _refuse_twice(schema.names, str(file))
+            strange = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+            unread = {one.name: str(one.type) for one in schema if any(is_so(one.type) for is_so in strange)}
+            table = opened.read([name for name in schema.names if name not in unread])
     except (ArrowException, OSError) as error:
         fix = "write it again, or save the table as CSV"
         raise DamagedError(f"{file.name} is not a Parquet file", where=str(file), why=str(error), fix=fix) from None
-    for field in table.schema:
-        if types.is_nested(field.type) or types.is_binary(field.type) or types.is_large_binary(field.type):
-            raise UsageError(
-                f"the column '{field.name}' holds {field.type}, not text or numbers",
-                where=str(file),
-                why="a cell is one text or one number",
-                fix="write it as text or numbers, or take the column out",
-            )
     columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     cells = [list(row) for row in zip(*columns, strict=True)]
-    return Rows(list(table.column_names), cells, [f"{file}:row {number + 1}" for number in range(len(cells))])
+    places = [f"{file}:row {number + 1}" for number in range(len(cells))]
+    return Rows(list(table.column_names), cells, places, unread)
+
+
+def _refuse_twice(columns: list[str], where: str) -> None:
+    if len(set(columns)) < len(columns):
+        why = f"there are {', '.join(columns)}"
+        raise UsageError("two columns have one name", where=where, why=why, fix="give each its own")
 
 
 def _cell(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import UsageError
-from xmodal.tasks.labels import each_once, existing
+from xmodal.tasks.labels import each_once, existing, leave_some
 from xmodal.tasks.numbers import deviation_of, number, standardised
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.rows import read_rows
@@ -49,9 +49,17 @@ class SeriesOptions(TaskOptions):
     """Share of the rows, the newest, that is the test split."""
 
     def sample(self) -> Continuous:
-        """A row for each column, `window` numbers long."""
-        existing(self.path, "series")
+        """A row for each column, `window` numbers long.
+
+        Raises:
+            MissingError: the file is not there.
+            UsageError: it is no table, or has not the columns; or the shares leave nothing to train on.
+        """
         each_once(self.columns)
+        leave_some(self.val, self.test)
+        rows = read_rows(existing(self.path, "series"))
+        for name in (*self.columns, self.target_column):
+            rows.index(name)
         return Continuous((len(self.columns), self.window))
 
     def target(self) -> TargetSpec:
@@ -70,15 +78,12 @@ def build(options: SeriesOptions, seed: int) -> Task:
 
     from xmodal.tasks.held import HeldTask, Stacked
 
+    leave_some(options.val, options.test)
     rows = read_rows(existing(options.path, "series"))
     names = [*options.columns, options.target_column]
     cells = [list(zip(rows.column(name), rows.places, strict=True)) for name in names]
     values = np.array([[number(word, name, place) for word, place in c] for name, c in zip(names, cells, strict=True)])
     ends = [round(len(rows.cells) * share) for share in (1 - options.val - options.test, 1 - options.test)]
-    if ends[0] < 1:
-        raise UsageError(
-            "the shares leave nothing to train on", where="task.val", fix="set task.val or task.test lower"
-        )
     spans: dict[SplitName, tuple[int, int]] = {
         "train": (0, ends[0]),
         "val": (ends[0], ends[1]),

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from xmodal.errors import UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, each_once, existing, inside, numbers_of, refuse_unclear
+from xmodal.errors import MissingError, UsageError
+from xmodal.tasks.labels import (
+    at_least_two,
+    classes_of,
+    each_once,
+    existing,
+    inside,
+    leave_some,
+    numbers_of,
+    refuse_unclear,
+)
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.numbers import deviation_of, number, standardised
 from xmodal.tasks.options import TaskOptions
@@ -110,9 +120,7 @@ class TableOptions(TaskOptions):
                 raise UsageError(
                     f"the column '{name}' would tell the answer", where="task", why="it is an input", fix=fix
                 )
-        if self.val + self.test >= 1:
-            what = f"shares of {self.val:g} and {self.test:g} leave nothing to train on"
-            raise UsageError(what, where="task.val", fix="set task.val or task.test lower")
+        leave_some(self.val, self.test)
         if self.alphabet and len(set(self.alphabet)) < len(self.alphabet):
             fix = "write each letter once"
             raise UsageError("a letter stands twice in the alphabet", where="task.alphabet", fix=fix)
@@ -128,7 +136,13 @@ class TableOptions(TaskOptions):
             files = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
             if len(files) > 1:
                 raise UsageError(f"two files for {name}", where=str(folder), fix="leave one")
-            found[name] = inside(files, folder)[0] if files else existing(str(folder / f"{name}.csv"), f"{name} table")
+            if not files:
+                there = (
+                    ", ".join(sorted(file.name for file in folder.iterdir() if file.suffix in SUFFIXES)) or "no table"
+                )
+                why, fix = f"the folder has {there}", f"call one {name}.csv or {name}.parquet, or name a single file"
+                raise MissingError(f"no table for {name}", where=str(folder), why=why, fix=fix)
+            found[name] = inside(files, folder)[0]
         return found
 
     def _marked(self, rows: Rows, name: SplitName) -> list[int]:
@@ -198,7 +212,8 @@ def build(options: TableOptions, seed: int) -> Task:
 
 
 def _chosen(rows: Rows, indices: list[int]) -> Rows:
-    return Rows(rows.columns, [rows.cells[index] for index in indices], [rows.places[index] for index in indices])
+    cells, places = ([all_[index] for index in indices] for all_ in (rows.cells, rows.places))
+    return replace(rows, cells=cells, places=places)
 
 
 def _refuse_empty(rows: Rows, columns: list[str]) -> None:
