@@ -75,3 +75,20 @@ def test_show_says_what_timm_says_of_a_licence(name: str, licence: str) -> None:
     source = tables(name)["source"]
     assert source["licence"] == licence
     assert "not looked at by us" in source["caution"]
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "what", "fix"),
+    [
+        ("body", "transformer", "there is nothing to get for 'transformer'", "xmodal show transformer"),
+        ("task", "listops", "there is nothing to get for 'listops'", "xmodal show listops"),
+        ("task", "cifar10-lra", "no data set 'cifar10-lra'", "xmodal get data cifar10"),
+    ],
+)
+def test_what_cannot_be_fetched_says_where_it_is(section: str, name: str, what: str, fix: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        inventory.refuse_at_hand(section, name)
+    assert caught.value.what == what
+    assert caught.value.fix.startswith(fix)
+    for fetched in {"body": ("minilm-l6", "hf:some/model", "nope"), "task": ("mnist", "hub:a/b", "nope")}[section]:
+        inventory.refuse_at_hand(section, fetched)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from xmodal import sources
 from xmodal.bodies import sites, skeleton
 from xmodal.bodies.options import BodyOptions
-from xmodal.components import lookup, plugins
+from xmodal.components import lookup, plugins, plural
 from xmodal.errors import UsageError, did_you_mean
 from xmodal.papers import library as papers
 from xmodal.papers.library import shown
@@ -97,6 +97,25 @@ def _stored(section: str, name: str) -> str:
     """The name under which the cache keeps what a component needs."""
     options = options_class(section, name)
     return options.model_construct(name=name).stored if options and issubclass(options, TaskOptions) else name
+
+
+def refuse_at_hand(section: str, name: str) -> None:
+    """Nothing, unless there is nothing to fetch for this task or body.
+
+    Raises:
+        UsageError: it is made here, or reads the user's own files; or a plugin adds it.
+    """
+    kind = _KINDS[section]
+    if name in _SOURCES[kind] or ":" in name or not lookup(section, COMPONENTS[section], name):
+        return
+    stored = _stored(section, name)
+    (place,) = ("in a plugin",) if name in plugins(section) else _whereabouts(section, name)
+    if stored in _SOURCES[kind]:
+        what, why, fix = f"no data set '{name}'", f"the task {name} reads {stored}", sources.command(kind, stored)
+    else:
+        what, why = f"there is nothing to get for '{name}'", f"xmodal list {plural(section)} says of it: {place}"
+        fix = f"xmodal show {name} says what it takes"
+    raise UsageError(what, where=sources.command(kind, name), why=why, fix=fix)
 
 
 def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:

@@ -199,9 +199,10 @@ def test_a_body_that_this_xmodal_does_not_know(tiny: Tiny, run: Path) -> None:
     finish(run, tiny(init="random"))
     describe(run, options={"name": "gpt5"})
     error = refusal(tiny(init=f"run:{run}"))
-    assert isinstance(error, UsageError)
-    assert "no body 'gpt5'" in error.what
-    assert "body.json" in error.where
+    assert isinstance(error, DamagedError)
+    assert error.what == "the run's body cannot be made"
+    assert "no body 'gpt5'" in error.why
+    assert error.where.endswith("body.json")
 
 
 def test_a_lost_checkpoint(tiny: Tiny, run: Path) -> None:

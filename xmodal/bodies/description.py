@@ -15,28 +15,36 @@ RUN = "run:"
 """What an init starts with that names a run."""
 
 
-def run_folder(init: str) -> Path:
+def run_folder(init: str, where: str = "body.init") -> Path:
     """The run that `run:FOLDER` means: the one in FOLDER, or the only one below it, as in `run:runs/NAME`.
+
+    Args:
+        init: `run:FOLDER`.
+        where: the key of the recipe that says so.
 
     Raises:
         UsageError: there are several runs below it.
     """
     if not init.removeprefix(RUN):
-        raise UsageError("no folder stands behind run:", where="body.init", fix=f"name that of a run: {RUN}runs/NAME")
-    folder = given(init.removeprefix(RUN), "body.init")
+        raise UsageError("no folder stands behind run:", where=where, fix=f"name that of a run: {RUN}runs/NAME")
+    folder = given(init.removeprefix(RUN), where)
     below = [] if (folder / BODY_FILE).exists() else sorted(file.parent for file in folder.glob(f"*/{BODY_FILE}"))
     if len(below) > 1:
         raise UsageError(
             f"{folder} holds {len(below)} runs",
-            where="body.init",
+            where=where,
             why=", ".join(run.name for run in below[:5]) + ("..." if len(below) > 5 else ""),
             fix=f"name one of them: {RUN}{below[0]}",
         )
     return below[0] if below else folder
 
 
-def read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path, where: str = "body.init") -> dict[str, Any]:
     """`body.json` of a run folder.
+
+    Args:
+        folder: the run's.
+        where: the key of the recipe that names it.
 
     Raises:
         MissingError: there is none, or the run has not ended.
@@ -54,14 +62,14 @@ def read_description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise MissingError(
             f"no run in {folder}",
-            where="body.init",
+            where=where,
             why=f"{file} is not there",
-            fix=f"make it first: xmodal train {folder.name}",
+            fix="make it first, xmodal train RECIPE, or name the folder of another",
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("cannot be read", where=str(file), why=repr(error), fix=AGAIN) from None
     if not description.get("trained_digest"):
         raise MissingError(
-            f"the run in {folder} has not ended", where="body.init", fix="let it end: xmodal train RECIPE --resume"
+            f"the run in {folder} has not ended", where=where, fix="let it end: xmodal train RECIPE --resume"
         )
     return description

@@ -53,15 +53,18 @@ def started_as(init: str, options: BodyOptions) -> tuple[Path, dict[str, Any], B
     folder = run_folder(init)
     _must_end(init)
     description = read_description(folder)
-    entry = find("body", BODIES, description["options"]["name"], where=str(folder / BODY_FILE))
+    where = str(folder / BODY_FILE)
     try:
+        entry = find("body", BODIES, description["options"]["name"])
         start: BodyOptions = load(entry.options).model_validate(description["options"])
+        theirs = asdict(_built(start))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise DamagedError(
-            "the body's options cannot be understood", where=str(folder / BODY_FILE), why=faults, fix=AGAIN
-        ) from None
-    theirs, ours = asdict(_built(start)), asdict(_built(options))
+        raise DamagedError("the body's options cannot be understood", where=where, why=faults, fix=AGAIN) from None
+    except UsageError as error:
+        fix = f"install what adds this body, or {AGAIN}"
+        raise DamagedError("the run's body cannot be made", where=where, why=error.what, fix=fix) from None
+    ours = asdict(_built(options))
     if differing := [key for key in ours if ours[key] != theirs[key]]:
         sizes = ", ".join(f"{key} {theirs[key]} and not {ours[key]}" for key in differing[:3])
         raise UsageError(

@@ -71,9 +71,9 @@ class BodyOptions(Options):
         if self.path:
             known["path"] = _content(Path(self.path))
         if self.init.startswith(RUN):
-            known["init"] = _identity(self.init)
+            known["init"] = _identity(self.init, "body.init")
         if self.parts:
-            known["parts"] = {role: _identity(init) for role, init in self.parts.items()}
+            known["parts"] = {role: _identity(init, f"body.parts.{role}") for role, init in self.parts.items()}
         return known
 
     def starts(self) -> dict[str, str]:
@@ -110,10 +110,10 @@ def _content(folder: Path) -> dict[str, str]:
     return {file.name: digest(file) for file in files if file.is_file()}
 
 
-def _identity(init: str) -> str:
+def _identity(init: str, where: str) -> str:
     if not init.startswith(RUN):
         return init
-    return RUN + read_description(run_folder(init))["trained_digest"]
+    return RUN + read_description(run_folder(init, where), where)["trained_digest"]
 
 
 def _kept(layers: str | None, depth: int, name: str) -> tuple[int, ...]:

@@ -116,16 +116,18 @@ def schema() -> None:
 @get_app.command("body")
 def get_body(name: str, source: Source = None, force: Again = False) -> None:
     """Fetch the weights of a body."""
-    from xmodal import console, sources
+    from xmodal import console, inventory, sources
 
+    inventory.refuse_at_hand("body", name)
     console.write(str(sources.get_body(name, source, force=force)))
 
 
 @get_app.command("data")
 def get_data(name: str, source: Source = None, force: Again = False) -> None:
     """Fetch a data set."""
-    from xmodal import console, sources
+    from xmodal import console, inventory, sources
 
+    inventory.refuse_at_hand("task", name)
     console.write(str(sources.get_data(name, source, force=force)))
 
 

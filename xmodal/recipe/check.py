@@ -184,7 +184,7 @@ class _Check:
                 ("task",),
                 f"{geometry.tokens} tokens do not fit {body.name}, which takes {anatomy.context}",
                 why=f"{body.name} has {anatomy.context} learned positions",
-                fix="make larger patches or shorter samples, or take a body with a longer context",
+                fix=f"{_shorter(task)}, or take a body with a longer context",
             )
         if target and geometry and anatomy and head:
             seen = replace(geometry, tokens=geometry.tokens + anatomy.prefix, prefix=geometry.prefix + anatomy.prefix)
@@ -294,6 +294,13 @@ def _doc(model: type[BaseModel], path: KeyPath) -> str:
     owner = _model_at(model, path[:-1])
     field = owner.model_fields.get(str(path[-1]))
     return f"{path[-1]} is: {' '.join((field.description or '').split())}" if field and field.description else ""
+
+
+def _shorter(task: Any) -> str:
+    """How a sample is made of fewer tokens."""
+    if "max_length" in type(task).model_fields:
+        return "set task.max_length lower, with task.too_long for longer samples"
+    return "make larger patches or shorter samples"
 
 
 def _lower(message: str) -> str:

@@ -48,6 +48,19 @@ class TokenizerOptions(Protocol):
         ...
 
 
+def _reader(sample: SampleSpec) -> str:
+    match sample:
+        case Continuous(shape=shape) if len(shape) in (2, 3):
+            return "use tokenizer patch"
+        case Continuous():
+            return "make each sample a picture or rows of numbers, or add a tokenizer of your own"
+        case Letters():
+            return "use tokenizer amino-acid"
+        case Symbols(fixed=True):
+            return "use tokenizer sequence or patch"
+    return "use tokenizer sequence"
+
+
 class InputOptions(Options):
     """What every tokenizer with one input layer takes, beside its `init`."""
 
@@ -98,7 +111,7 @@ class PatchOptions(InputOptions):
         raise UsageError(
             "patch cannot cut samples of this task",
             why=f"they are {sample}",
-            fix="use tokenizer sequence or amino-acid",
+            fix=_reader(sample),
         )
 
     def _must_fill(self, what: str, *lengths: int) -> None:
@@ -130,7 +143,7 @@ class SequenceOptions(InputOptions):
             raise UsageError(
                 "sequence reads symbols, and this task has none",
                 why=f"its samples are {sample}",
-                fix="use tokenizer patch",
+                fix=_reader(sample),
             )
         return self.counted(sample.max_length, vocabulary=sample.vocabulary)
 
@@ -153,6 +166,6 @@ class AminoAcidOptions(InputOptions):
             raise UsageError(
                 "amino-acid reads letters, and this task has none",
                 why=f"its samples are {sample}",
-                fix="use tokenizer sequence or patch",
+                fix=_reader(sample),
             )
         return self.counted(sample.max_length, vocabulary=len(AMINO_ACIDS) + 2)
