@@ -17,8 +17,8 @@ import xmodal
 from xmodal import errors
 from xmodal.components import load
 from xmodal.recipe.legacy import LegacyOptions
-from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, Lock, Recipe, TrainOptions, options_class
+from xmodal.recipe.shipped import shipped
 
 # The command line
 

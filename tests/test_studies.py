@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xmodal import cli
-from xmodal.recipe.library import shipped
+from xmodal.recipe.shipped import shipped
 from xmodal.study.arms import make_arms
 from xmodal.study.design import make_design
 from xmodal.study.factors import Asked

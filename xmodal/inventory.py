@@ -13,8 +13,8 @@ from xmodal.errors import UsageError, did_you_mean
 from xmodal.papers import library as papers
 from xmodal.papers.library import shown
 from xmodal.recipe import load_recipe
-from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, options_class
+from xmodal.recipe.shipped import shipped
 from xmodal.tasks.options import TaskOptions
 
 SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from xmodal import cli
-from xmodal.recipe.library import shipped
+from xmodal.recipe.shipped import shipped
 
 SMALL = """\
 extends: {parent}

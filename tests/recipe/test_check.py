@@ -9,7 +9,8 @@ import pytest
 
 from xmodal.errors import RecipeError, UsageError
 from xmodal.recipe import load_recipe
-from xmodal.recipe.library import find_recipe, shipped
+from xmodal.recipe.library import find_recipe
+from xmodal.recipe.shipped import shipped
 
 GOOD = """\
 name: trial

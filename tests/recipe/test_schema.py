@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 
 from xmodal.recipe import Recipe
-from xmodal.recipe.library import shipped
 from xmodal.recipe.schema import COMPONENTS, json_schema
+from xmodal.recipe.shipped import shipped
 from xmodal.recipe.source import parse_text, read
 
 

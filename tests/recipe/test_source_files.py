@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from xmodal.errors import RecipeError, UsageError
+from xmodal.recipe.library import find_recipe
 from xmodal.recipe.source import MAX_SIZE, Source, parse_text, read
 
 
@@ -176,6 +177,18 @@ def test_a_missing_parent_is_a_fault_at_the_line_that_asks_for_it(folder: Path) 
     (problem,) = refused(write(folder / "x.yaml", "name: x\nextends: comon.yaml\n"))
     assert problem.where == "recipes/x.yaml:2"
     assert problem.what == "cannot read recipes/comon.yaml; did you mean 'recipes/common.yaml'?"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "lu2021-mnist-fpt", "lu2021/mnist_fpt"])
+def test_a_shipped_recipe_can_be_extended_by_its_name(folder: Path, name: str) -> None:
+    path = find_recipe(name)
+    source = read(write(folder / "x.yaml", f"extends: {name}\nname: x\n"))
+    assert source.data == {**read(path).data, "name": "x"}
+    assert source.files[1] == path
+    write(folder / "quickstart", "a: 1\n")  # a file beside it comes first
+    assert read(write(folder / "x.yaml", "extends: quickstart\nname: x\n")).data == {"a": 1, "name": "x"}
+    (problem,) = refused(write(folder / "y.yaml", "extends: quickstrt\n"))
+    assert problem.fix == "give a YAML file that is there, or the name of a shipped recipe"
 
 
 @pytest.mark.parametrize(

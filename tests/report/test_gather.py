@@ -91,3 +91,13 @@ def test_nothing_to_report_says_what_is_missing(tmp_path: Path) -> None:
         gather([tmp_path])
     with pytest.raises(MissingError, match="no such folder"):
         gather([tmp_path / "none"])
+
+
+def test_an_environment_changed_by_hand_is_told(copied: Path) -> None:
+    folder = gather([copied]).studies[0].said["arms"][0]["report"][0]["folder"]
+    change(copied.parent.parent / folder / "environment.json", "threads", 64)
+    (error,) = gather([copied]).damaged
+    assert error.what.startswith("the runs are no longer made with what the study")
+    assert error.where == str(copied / STUDY)
+    assert "changed by hand" in error.why
+    assert error.fix.startswith("give the same xmodal ablate again")

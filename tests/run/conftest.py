@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.library import shipped
+from xmodal.recipe.shipped import shipped
 
 SMALL = (
     "train.steps=12",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy
 import pytest
 
-from xmodal.recipe.library import shipped
+from xmodal.recipe.shipped import shipped
 from xmodal.report.words import notes
 from xmodal.run import session
 from xmodal.run.result import Result

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from xmodal.errors import RecipeError, UsageError
+from xmodal.recipe.shipped import shipped_as
 
 KeyPath = tuple[str | int, ...]  # ("train", "lr"), ("tags", 0); () is the whole recipe
 
@@ -248,7 +249,8 @@ def _lineage(path: Path, problems: list[UsageError]) -> list[Source]:
             near = [] if os.path.exists(path) else get_close_matches(path.stem, sorted(there), n=1)
             what = f"cannot read {path}" + (f"; did you mean '{there[near[0]]}'?" if near else "")
             why = getattr(error, "strerror", None) or str(error)
-            problems.append(UsageError(what, where=asked, why=why, fix="give a YAML file that is there"))
+            fix = "give a YAML file that is there" + (", or the name of a shipped recipe" if asked else "")
+            problems.append(UsageError(what, where=asked, why=why, fix=fix))
             break
         if any(path.samefile(source.files[0]) for source in sources):
             why = " -> ".join([*(str(source.files[0]) for source in sources), str(path)])
@@ -264,6 +266,8 @@ def _lineage(path: Path, problems: list[UsageError]) -> list[Source]:
             problems.append(UsageError("extends takes one file", where=asked, why=why, fix=fix))
             break
         path = path.parent / parent
+        if not Path(parent).suffix and not os.path.exists(path):
+            path = shipped_as(parent) or path
     return sources
 
 

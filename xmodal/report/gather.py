@@ -10,7 +10,8 @@ from typing import Any
 
 from xmodal.errors import DamagedError, MissingError
 from xmodal.paths import given
-from xmodal.run.result import RESULT, read_result
+from xmodal.report.words import differing_versions
+from xmodal.run.result import RESULT, made_with, mixed, read_result
 from xmodal.study.reading import STUDY, differing, read_study, runs_of
 
 
@@ -119,4 +120,12 @@ def _with_runs(study: FoundStudy, damaged: dict[str, DamagedError]) -> FoundStud
                 runs[run["folder"]] = FoundRun(place, result)
         except DamagedError as error:
             damaged.setdefault(str(place), error)
+    of, here = study.said["mixed"], mixed(made_with(run.folder) for run in runs.values())
+    if other := [name for name, values in here.items() if not {*values} <= {*of.get(name, ())}]:
+        damaged[str(study.folder)] = DamagedError(
+            f"the runs are no longer made with what the study {study.said['name']} says",
+            where=str(study.folder / STUDY),
+            why="; ".join(differing_versions({name: here[name] for name in other[:3]})),
+            fix="give the same xmodal ablate again: it judges the runs that are there, and marks what differs",
+        )
     return FoundStudy(study.folder, study.said, study.named, runs, missing)

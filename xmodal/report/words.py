@@ -118,7 +118,7 @@ def blemishes(study: Mapping[str, Any]) -> list[str]:
 
 
 def differing_versions(mixed: Mapping[str, Sequence[str]]) -> list[str]:
-    """In which versions, or threads, runs differ."""
+    """In which versions, threads or processor runs differ."""
     return [f"runs of different {name}: {', '.join(values)}" for name, values in mixed.items()]
 
 

@@ -21,6 +21,8 @@ from xmodal.recipe.schema import NAME
 RESULT, EVENTS = "result.json", "events.jsonl"
 SCHEMA = 1
 FINISHED = ("done", "diverged")
+CHANGED, UNSAID = "changed by hand", "not said"
+_MACHINE = ("threads", "processor")
 """The statuses of a run that is over."""
 MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes", "digest")
 """The keys of a result that depend on the machine's speed; all others repeat to the bit."""
@@ -230,17 +232,20 @@ def versions() -> dict[str, str]:
 
 
 def made_with(folder: Path) -> dict[str, str]:
-    """Versions and threads that a run was made with, as its folder says; "not said" where it does not.
+    """Versions, threads and processor that a run was made with, as its folder says; `UNSAID` where it does not.
 
     Folders of earlier versions have no digest in `environment.json`, and are believed.
     """
+    keys = (*versions(), *_MACHINE)
     try:
         said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
         if "digest" in said and not is_sealed(said):
-            return dict.fromkeys((*versions(), "threads"), "changed by hand")
-        return {**{str(k): str(v) for k, v in said["versions"].items()}, "threads": str(said["threads"])}
+            return dict.fromkeys(keys, CHANGED)
+        return {
+            str(key): str(value) for key, value in (said["versions"] | {key: said[key] for key in _MACHINE}).items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return dict.fromkeys((*versions(), "threads"), "not said")
+        return dict.fromkeys(keys, UNSAID)
 
 
 def comparable(result: Result | Mapping[str, Any]) -> dict[str, Any]:
@@ -250,7 +255,7 @@ def comparable(result: Result | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mixed(made: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """In which versions, or threads, runs differ, each told by `made_with`."""
+    """In which versions, threads or processor runs differ, each told by `made_with`."""
     seen: dict[str, set[str]] = {}
     for run in made:
         for name, value in run.items():
