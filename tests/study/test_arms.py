@@ -95,6 +95,13 @@ def test_an_unknown_key_is_told_where_it_was_said() -> None:
     assert "did you mean 'init'" in problem.what
 
 
+def test_a_fault_of_one_arm_says_of_which() -> None:
+    with pytest.raises(RecipeError) as caught:
+        make_arms(Asked(shipped()["bit_xor_fpt"], vary=["body.name=minilm-l6,none"]))
+    assert all(problem.where.endswith(", in the arm 'body=none'") for problem in caught.value.problems)
+    assert "none has no pretrained weights" in caught.value.problems[0].what
+
+
 def test_a_term_that_the_body_lacks_is_told_where_it_was_said() -> None:
     with pytest.raises(SpecError, match="minilm-l6") as caught:
         arms(freeze=["relpos"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy
 import pytest
 
+from xmodal.recipe import Recipe
 from xmodal.recipe.shipped import shipped
 from xmodal.report.words import notes
 from xmodal.run import session
@@ -22,7 +25,7 @@ from xmodal.study.judge import contending
 from xmodal.study.outcome import Outcome
 from xmodal.study.result import summary
 from xmodal.study.stats import Effect
-from xmodal.study.study import run_study
+from xmodal.study.study import lacking, run_study
 from xmodal.study.sweep import choose
 
 STUDIES = 400
@@ -260,3 +263,23 @@ def test_such_runs_are_made_once_and_belong_to_the_study(
     assert [(run["rate"], run["seed"]) for run in trained["contenders"]] == [(0.1, 0), (0.1, 1), (0.1, 2)]
     assert frozen["contenders"] == []
     assert study.ran == len(asked) == len(set(asked)) == 10 + 6 + 3
+
+    # What lies there says what comes next, contenders too, and nothing is run for that.
+    for made, purposes in (
+        (0, {"tuning": 10}),
+        (7, {"tuning": 3}),
+        (10, {"report": 6}),
+        (16, {"contender": 3}),
+        (19, {}),
+    ):
+        here = {(rate, seed, name) for name, rate, seed, _ in asked[:made]}
+
+        def there(recipe: Recipe, out: Path, here: set[Any] = here) -> session.Run | None:
+            known = (recipe.train.lr, recipe.seed, specs[recipe.freeze]) in here
+            run = attempt((recipe, True)).run
+            return replace(run, ran=False) if known and run else None
+
+        before = len(asked)
+        monkeypatch.setattr(attempts, "there", there)
+        assert Counter(trial.purpose for trial in lacking(design, tmp_path)) == purposes
+        del asked[before:]

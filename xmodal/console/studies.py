@@ -19,7 +19,7 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
     rows = [(arm_name(arm, preview), arm["spec"], f"{arm['trainable']:,}") for arm in preview["arms"]]
     show_rows(("arm", "frozen", ">trains"), rows, to=to)
     rates = ", ".join(f"{rate:g}" for rate in preview["rates"])
-    tuned = ", ".join(map(str, preview["tuning_seeds"]))
+    tuned, said = ", ".join(map(str, preview["tuning_seeds"])), preview["contenders"]
     halved = "; all rates for a fourth of the steps, then the best" if preview["halving"] else ""
     lines = [
         f"{'rates' if tuned else 'rate, not tuned'}: {rates}",
@@ -27,7 +27,7 @@ def show_preview(preview: Mapping[str, Any], *, result: bool) -> None:
         f"report: {preview['report_runs']} runs, seeds {', '.join(map(str, preview['report_seeds']))}",
         f"at most {preview['tuning_runs'] + preview['report_runs']} runs and {preview['most_steps']:,} steps",
         *(["where the best rate lies at an edge, up to 2 more rates for every arm"] if tuned else []),
-        *(["where arms differ, those behind run at other rates too, if these may suit them as well"] if tuned else []),
+        *(["where arms differ, those behind run at other rates too, if these may suit them as well"] * said),
         _cost(preview["cost"]),
         *(["no arm can share a pass, so --together changes nothing"] if preview["cost"]["sharing"] == 0 else []),
     ]

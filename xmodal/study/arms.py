@@ -105,7 +105,7 @@ def arm_of(name: str, recipe: Recipe) -> Arm:
 def _factorial(asked: Asked) -> Iterator[Arm]:
     toggles = [factor for factor in asked.factors if factor.toggles]
     for values, overrides in asked.variants():
-        recipe = _load(asked, overrides)
+        recipe = _load(asked, overrides, ", ".join(f"{label}={value}" for label, value in values.items()))
         skeleton = assemble(recipe, weights=False)
         for factor in toggles:
             _enforce_toggles(factor, recipe, skeleton)
@@ -119,17 +119,19 @@ def _factorial(asked: Asked) -> Iterator[Arm]:
 
 def _controls(asked: Asked, base: Recipe) -> Iterator[Arm]:
     for name, overrides in controls_of(asked.controls, base).items():
-        recipe = _load(asked, [*asked.overrides, *overrides])
+        recipe = _load(asked, [*asked.overrides, *overrides], name)
         yield _arm(name, {}, recipe, assemble(recipe, weights=False).plan)
 
 
-def _load(asked: Asked, overrides: Sequence[str]) -> Recipe:
+def _load(asked: Asked, overrides: Sequence[str], arm: str) -> Recipe:
     try:
         recipe = load_recipe(asked.path, overrides, tiny=asked.tiny)
     except RecipeError as error:
         for problem in error.problems:
             for factor in (factor for factor in asked.factors if not factor.toggles):
                 problem.where = problem.where.replace(f"-o {factor.key}", f"--vary {factor.key}")
+            if arm and not problem.where.startswith("-"):
+                problem.where += f", in the arm '{arm}'"
         raise RecipeError(error.problems) from None
     if recipe.lock:
         raise UsageError(

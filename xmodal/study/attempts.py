@@ -17,11 +17,14 @@ from typing import Any, Protocol
 
 import torch
 
-from xmodal.errors import BusyError, MissingError, UnwrittenError, UsageError
+from xmodal.errors import BusyError, DamagedError, MissingError, UnwrittenError, UsageError
 from xmodal.recipe import Recipe
 from xmodal.run import session
+from xmodal.run.bare import resolve
 from xmodal.run.drive import Steps
 from xmodal.run.events import Evaluated, Evaluating, Event, Started, Stepped
+from xmodal.run.folder import RunFolder
+from xmodal.run.result import FINISHED, Result
 from xmodal.run.session import Run
 
 GLANCE = 0.25
@@ -63,6 +66,35 @@ class Attempts(Protocol):
     def close(self) -> None:
         """Ends what still runs; it goes on from its last checkpoint another time."""
         ...
+
+
+def there(recipe: Recipe, out: Path) -> Run | None:
+    """The run of a recipe that has ended; None where there is none, or where it cannot be believed."""
+    folder = RunFolder(out, resolve(recipe))
+    try:
+        result = folder.result()
+    except DamagedError:
+        return None  # the run itself says so, and what to do
+    return Run(folder.path, Result.of(result), ran=False) if result and result["status"] in FINISHED else None
+
+
+@dataclass
+class AsTheyLie:
+    """Runs as they lie in `out`, and none is made: `absent` are the numbers of those that have not ended."""
+
+    out: Path
+    absent: list[int] = field(default_factory=list)
+
+    def follow(self, jobs: Sequence[Job]) -> Iterator[Happening]:
+        """As `Attempts`."""
+        for number, (recipe, _) in enumerate(jobs):
+            if run := there(recipe, self.out):
+                yield number, Attempt(run)
+            else:
+                self.absent.append(number)
+
+    def close(self) -> None:
+        """As `Attempts`: nothing runs."""
 
 
 def attempt(job: Job, out: Path, listen: Callable[[Event], None], stop: Callable[[], bool]) -> Attempt:

@@ -10,16 +10,15 @@ from time import perf_counter
 from typing import Any
 
 from xmodal.engine import company
-from xmodal.errors import DamagedError, MissingError
+from xmodal.errors import MissingError
 from xmodal.recipe import Recipe
 from xmodal.run.bare import bare_loop, endless, resolve
 from xmodal.run.events import Evaluating, Stepped
-from xmodal.run.folder import RunFolder
-from xmodal.run.result import FINISHED
 from xmodal.run.session import task_of
 from xmodal.run.threads import threads
-from xmodal.study.attempts import cores
+from xmodal.study.attempts import cores, there
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
+from xmodal.study.study import lacking
 
 STEPS, BATCHES = 3, 2
 """Most steps, and batches of evaluation, that are timed for an arm; before each one is taken that is not."""
@@ -76,7 +75,7 @@ def _free_memory() -> int:
 
 
 def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
-    missing = _missing(design, out)
+    missing = _missing(design, out) or lacking(design, out)
     seconds = 0.0
     for arm in design.arms.arms:
         ours = [trial for trial in missing if trial.arm is arm]
@@ -84,7 +83,7 @@ def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
             with threads(arm.recipe.threads or max(1, cores() // workers)):
                 train, test = _seconds(arm.recipe)
             seconds += (
-                sum(trial.share for trial in ours) * train + sum(trial.purpose == "report" for trial in ours) * test
+                sum(trial.share for trial in ours) * train + sum(trial.purpose != "tuning" for trial in ours) * test
             )
     # The best parameters once, the last ones with the two moments of Adam.
     disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
@@ -101,17 +100,9 @@ def _missing(design: Design, out: Path) -> list[Trial]:
 
     def is_there(trial: Trial) -> bool:
         rates = chosen if trial.purpose == "report" else (trial.rate,)
-        return any(_is_there(replace(trial, rate=rate).recipe, out) for rate in rates)
+        return any(there(replace(trial, rate=rate).recipe, out) for rate in rates)
 
     return [trial for trial in design.trials() if not is_there(trial)]
-
-
-def _is_there(recipe: Recipe, out: Path) -> bool:
-    try:
-        result = RunFolder(out, resolve(recipe)).result()
-    except DamagedError:
-        return False  # the run itself says so, and what to do
-    return bool(result) and result["status"] in FINISHED
 
 
 def _seconds(recipe: Recipe) -> tuple[float, float]:

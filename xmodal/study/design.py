@@ -12,7 +12,7 @@ from typing import Any, Literal
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
 from xmodal.study.arms import Arm, Arms
-from xmodal.study.stats import MARGIN
+from xmodal.study.stats import FEWEST, MARGIN
 
 RATES = 5
 """Rates that a study tries unless it is told others, centred on the recipe's own."""
@@ -126,6 +126,7 @@ class Design:
             "halving": self.halving,
             "tuning_runs": len(trials) - report,
             "report_runs": report,
+            "contenders": self.swept and len(self.report) >= FEWEST,
             "most_steps": sum(trial.recipe.train.steps for trial in trials),
         }
 

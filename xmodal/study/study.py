@@ -13,7 +13,7 @@ from typing import Any
 from xmodal.run.events import Event, Started
 from xmodal.run.result import sealed
 from xmodal.run.whole import write_json
-from xmodal.study.attempts import Attempt, Attempts, Here, Workers
+from xmodal.study.attempts import AsTheyLie, Attempt, Attempts, Here, Workers
 from xmodal.study.beside import Beside
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.events import Moved, Planned, Progress, StudyEvent, Waiting
@@ -79,9 +79,7 @@ def run_study(
     """
     runner = _Runner(design, out, workers, together, listen, stop)
     try:
-        rates, choices = runner.tune()
-        runner.report(choices)
-        runner.contend(choices)
+        rates, choices = runner.all()
     finally:
         runner.attempts.close()
     result = sealed({**summary(design, rates, choices, runner.outcomes), "question": question}, SEAL)
@@ -89,6 +87,18 @@ def run_study(
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, result)
     return Study(file, result, runner.ran)
+
+
+def lacking(design: Design, out: Path) -> list[Trial]:
+    """The runs that a study lacks next, by what those in `out` have come to; none where it has all."""
+    there = AsTheyLie(out)
+    runner = _Runner(design, out, 0, 0, lambda _: None, lambda: bool(there.absent))
+    runner.attempts = there
+    try:
+        runner.all()
+    except Interrupted:
+        return runner.waiting(there.absent)
+    return []
 
 
 def file_of(design: Design, out: Path) -> Path:
@@ -128,6 +138,17 @@ class _Runner:
     def outcomes(self) -> list[Outcome]:
         """Of all runs."""
         return list(self._known.values())
+
+    def all(self) -> tuple[tuple[float, ...], dict[str, Choice]]:
+        """Every run of the study; the grid that was run, and each arm's choice from it."""
+        rates, choices = self.tune()
+        self.report(choices)
+        self.contend(choices)
+        return rates, choices
+
+    def waiting(self, places: Sequence[int]) -> list[Trial]:
+        """Of those that were followed last."""
+        return [self._trials[place] for place in places]
 
     def tune(self) -> tuple[tuple[float, ...], dict[str, Choice]]:
         """The grid that was run, the same for every arm, and each arm's choice from it."""
