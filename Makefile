@@ -79,7 +79,7 @@ weights-and-data: $(READY)
 
 unit: $(READY)
 	$(call say,pytest)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist worksteal
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist worksteal --durations=25
 
 recipes: $(READY)
 	$(call say,xmodal check)

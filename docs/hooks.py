@@ -36,7 +36,7 @@ from xmodal.components import Options, load
 from xmodal.freeze.spec import GRAMMAR
 from xmodal.papers.library import find_table, shown
 from xmodal.recipe.schema import options_class
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.report.numbers import hundred, points
 from xmodal.study.reading import read_study
 

@@ -16,7 +16,7 @@ import xmodal
 from xmodal import api
 from xmodal.console import streams
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.events import Event
 
 

@@ -14,7 +14,7 @@ from xmodal import bench, sources
 from xmodal.bench import reading
 from xmodal.errors import MissingError
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.sources.idx import write_idx
 
 SMALL = {

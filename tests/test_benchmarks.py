@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.session import resolve
 
 PENDING = {name for name, path in shipped().items() if "Not yet run" in path.read_text()}

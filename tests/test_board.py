@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from xmodal.console.board import Board, StudyView
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.events import Started, Stepped
 from xmodal.study.arms import make_arms
 from xmodal.study.design import Trial, make_design

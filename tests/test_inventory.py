@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from transformers import BertConfig, BertModel
 
 from xmodal import inventory
 from xmodal.errors import UsageError
@@ -92,3 +95,15 @@ def test_what_cannot_be_fetched_says_where_it_is(section: str, name: str, what: 
     assert caught.value.fix.startswith(fix)
     for fetched in {"body": ("minilm-l6", "hf:some/model", "nope"), "task": ("mnist", "hub:a/b", "nope")}[section]:
         inventory.refuse_at_hand(section, fetched)
+
+
+def test_files_of_another_body_are_not_kept_under_its_name(tmp_path: Path) -> None:
+    config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match="the files are not those of minilm-l6") as caught:
+        inventory.refuse_other_body("minilm-l6", tmp_path)
+    assert caught.value.why == "width 32 and not 384, depth 2 and not 6, heads 2 and not 12, inner 64 and not 1536"
+    inventory.refuse_other_body("hf:some/model", tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "gpt_neox"}')
+    with pytest.raises(UsageError, match="no family for models of the type 'gpt_neox'"):
+        inventory.refuse_other_body("hf:some/model", tmp_path)

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import xmodal
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

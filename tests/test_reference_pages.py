@@ -18,7 +18,7 @@ from xmodal import errors
 from xmodal.components import load
 from xmodal.recipe.legacy import LegacyOptions
 from xmodal.recipe.schema import COMPONENTS, Lock, Recipe, TrainOptions, options_class
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 # The command line
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from xmodal.assemble import Model, assemble
 from xmodal.errors import RecipeError
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.tasks import build_task
 from xmodal.tensors import Batch
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xmodal import cli
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.study.arms import make_arms
 from xmodal.study.design import make_design
 from xmodal.study.factors import Asked
@@ -22,7 +22,9 @@ COMMANDS = {
         'xmodal ablate bit_xor_fpt --vary "freeze=body - ln - pos,none" --vary body.init=pretrained,random '
         "--lr 1e-5:1e-2:7 --seeds 3 -o threads=1"
     ),
-    "mnist-controls": "xmodal ablate mnist_16 --controls std --lr 3e-4:3e-2:5 --seeds 3 -o threads=1",
+    "mnist-controls": (
+        "xmodal ablate mnist_16 --controls std --lr 3e-4:3e-2:5 --seeds 5 -o 'body.layers=\"0:6\"' -o threads=1"
+    ),
     "quickstart-ffn": "xmodal ablate --freeze ffn",
 }
 """What made them; the page gives the same line."""

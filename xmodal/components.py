@@ -104,10 +104,25 @@ def plural(kind: str) -> str:
 
 def plugins(kind: str) -> dict[str, EntryPoint]:
     """What installed packages add under the entry points `xmodal.bodies`, `xmodal.tasks`, ...; nothing is imported."""
-    return {point.name: point for point in sorted(entry_points(group=f"xmodal.{plural(kind)}"), key=lambda p: p.name)}
+    return {name: points[0] for name, points in _points(kind).items()}
+
+
+def _points(kind: str) -> dict[str, list[EntryPoint]]:
+    """By name; several where packages add different things under one. One package may be found twice on the path."""
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for point in sorted(entry_points(group=f"xmodal.{plural(kind)}"), key=lambda p: p.name):
+        found.setdefault(point.name, {}).setdefault((_package(point), point.value), point)
+    return {name: list(points.values()) for name, points in found.items()}
 
 
 def _entry(kind: str, point: EntryPoint) -> Entry:
+    if len(points := _points(kind)[point.name]) > 1:
+        raise UsageError(
+            f"several packages add the {kind} '{point.name}'",
+            where=point.value,
+            why=f"they are {', '.join(f'{_package(one)} ({one.value})' for one in points)}",
+            fix="uninstall all of them but one",
+        )
     options, at = None, point.value
     try:
         entry = point.load()
@@ -153,8 +168,9 @@ def blame(error: BaseException) -> XmodalError | None:
     for frame, line in reversed(frames):
         if added := adds.get(str(frame.f_globals.get("__name__")).partition(".")[0]):
             names = " and ".join(f"the {kind} '{point.name}'" for kind, point in added)
+            text = f"{type(error).__name__}: {error}".removesuffix(": ")
             return XmodalError(
-                f"the plugin with {names} raises {type(error).__name__}: {error}".removesuffix(": "),
+                f"the plugin with {names} raises {text}",
                 where=f"{frame.f_code.co_filename}:{line}",
                 fix=f"mend it there, or uninstall {_package(added[0][1])}",
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from xmodal import sources
-from xmodal.bodies import sites, skeleton
+from xmodal.bodies import body_options, sites, skeleton
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins, plural
 from xmodal.errors import UsageError, did_you_mean
@@ -14,13 +15,14 @@ from xmodal.papers import library as papers
 from xmodal.papers.library import shown
 from xmodal.recipe import load_recipe
 from xmodal.recipe.schema import COMPONENTS, options_class
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.tasks.options import TaskOptions
 
 SECTIONS = {"tasks": "task", "tokenizers": "tokenizer", "bodies": "body", "heads": "head"}
 _KINDS: dict[str, sources.Kind] = {"task": "data", "body": "bodies"}
 _SOURCES: dict[sources.Kind, Mapping[str, sources.BodySource | sources.DataSource]]
 _SOURCES = {"bodies": sources.BODIES, "data": sources.DATA}
+_SIZES = ("family", "width", "depth", "heads", "inner", "causal")
 Rows = list[tuple[str, ...]]
 
 
@@ -116,6 +118,22 @@ def refuse_at_hand(section: str, name: str) -> None:
         what, why = f"there is nothing to get for '{name}'", f"xmodal list {plural(section)} says of it: {place}"
         fix = f"xmodal show {name} says what it takes"
     raise UsageError(what, where=sources.command(kind, name), why=why, fix=fix)
+
+
+def refuse_other_body(name: str, folder: Path) -> None:
+    """Nothing, if the files in a folder can be those of the body `name`.
+
+    Raises:
+        UsageError: they have other sizes, or an architecture that nothing here builds.
+    """
+    here = body_options(name, path=str(folder)).whole()
+    if ":" in name:
+        return
+    named = body_options(name).whole()
+    if other := [key for key in _SIZES if getattr(here, key) != getattr(named, key)]:
+        why = ", ".join(f"{key} {getattr(here, key)} and not {getattr(named, key)}" for key in other)
+        where, fix = sources.command("bodies", name), "give the files of that body; those of others go in body.path"
+        raise UsageError(f"the files are not those of {name}", where=where, why=why, fix=fix)
 
 
 def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,23 @@ def test_a_lost_checkpoint(tiny: Tiny, run: Path) -> None:
     error = refusal(tiny(init=f"run:{run}"))
     assert isinstance(error, MissingError)
     assert error.what == f"no {file}"
+
+
+def test_other_blocks(tiny: Tiny, run: Path) -> None:
+    finish(run, tiny(init="pretrained"))
+    error = refusal(tiny(init=f"run:{run}", layers="::-1"))
+    assert "another architecture" in error.what
+    assert re.search(r"layers \((0, 1.*)\) and not \((.*1, 0)\)", error.why)
+
+
+def test_a_tiny_form_is_no_start_of_a_whole_recipe(tiny: Tiny, run: Path) -> None:
+    finish(run, tiny(init="random"))
+    describe(run, tiny=True)
+    for options in (tiny(init=f"run:{run}"), tiny(init="random", parts={"attn": f"run:{run}"})):
+        assert check_runs(options, tiny=True) == []
+        with pytest.raises(UsageError, match="was the tiny form of its recipe") as caught:
+            check_runs(options, tiny=False)
+        assert caught.value.where in ("body.init", "body.parts.attn")
 
 
 @pytest.mark.parametrize("layers", ["0:2", "-1"])

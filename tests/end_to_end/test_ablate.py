@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from xmodal import cli
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.study.factors import Asked
 
 SMALL = """\

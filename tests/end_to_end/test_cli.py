@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from xmodal import cli
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 SMALL = """\
 extends: {parent}

@@ -171,6 +171,20 @@ def test_a_broken_plugin_is_named_and_the_rest_works(installed: Path) -> None:
     assert "uninstall broken-absent" in used.stderr
 
 
+def test_a_name_that_two_packages_add_is_refused(faulty: Path, tmp_path: Path) -> None:
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[xmodal.bodies]\nraises = other_bodies:RAISES\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (faulty, tmp_path)))}
+    command = [sys.executable, "-m", "xmodal", "explain", "--body", "raises"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "several packages add the body 'raises'" in done.stderr
+    assert "faulty (faulty_bodies:RAISES)" in done.stderr
+    assert "other (other_bodies:RAISES)" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [("explain", "--body"), ("check", "body"), ("show",), ("train", "quickstart", "-o")],

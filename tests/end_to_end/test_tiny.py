@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.session import train
 
 HOMOLOGY = Path(__file__).parents[1] / "data" / "homology"

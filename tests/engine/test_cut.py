@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from xmodal.assemble import Model, assemble
 from xmodal.engine import Upper, prefix_of
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.bare import bare_loop, resolve
 from xmodal.run.session import task_of, train
 

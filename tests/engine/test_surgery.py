@@ -14,7 +14,7 @@ from xmodal.bodies import BODIES
 from xmodal.engine import Surgery, operate
 from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.bare import ready
 from xmodal.run.session import task_of, train
 from xmodal.run.trained import load_trained

@@ -13,7 +13,7 @@ from xmodal.papers.against import SHIPPED, against
 from xmodal.papers.cells import Wanted, cells_of
 from xmodal.papers.library import find_table
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.result import sealed
 from xmodal.run.session import train
 from xmodal.run.whole import write_json

@@ -12,7 +12,7 @@ from xmodal.errors import MissingError, RecipeError, UsageError
 from xmodal.papers.cells import ProtocolName, ScaleName, Wanted, cells_of, changed, differences, enforce_here, lacking
 from xmodal.papers.library import find_table, tables
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 HOMOLOGY = Path(__file__).parents[1] / "data" / "homology"
 WHOLE = [found.name for found in tables() if found.reproducible()]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from xmodal.errors import UsageError
 from xmodal.papers.library import Found, Table, cpu_scale, find_table, papers, shown, tables
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 EVERY = {found.name: found for found in tables()}

@@ -10,7 +10,7 @@ import pytest
 from xmodal.errors import RecipeError, UsageError
 from xmodal.recipe import load_recipe
 from xmodal.recipe.library import find_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 GOOD = """\
 name: trial

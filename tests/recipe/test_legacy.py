@@ -13,7 +13,7 @@ from xmodal import console
 from xmodal.assemble import Model, assemble
 from xmodal.errors import RecipeError, UsageError
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.events import Event, Started
 from xmodal.run.session import train
 from xmodal.study.arms import enforce, make_arms

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 TASKS = {
     "bit_memory": "bit-memory",

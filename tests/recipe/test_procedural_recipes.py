@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 
 @pytest.mark.parametrize(("name", "keys"), [("haystack_full", ["init"]), ("haystack_attention", ["parts", "attn"])])

@@ -7,8 +7,7 @@ import pytest
 
 from xmodal.recipe import Recipe
 from xmodal.recipe.schema import COMPONENTS, json_schema
-from xmodal.recipe.shipped import shipped
-from xmodal.recipe.source import parse_text, read
+from xmodal.recipe.source import parse_text, read, shipped
 
 
 def test_the_json_schema_accepts_what_we_accept() -> None:

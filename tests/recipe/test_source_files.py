@@ -185,9 +185,13 @@ def test_a_shipped_recipe_can_be_extended_by_its_name(folder: Path, name: str) -
     source = read(write(folder / "x.yaml", f"extends: {name}\nname: x\n"))
     assert source.data == {**read(path).data, "name": "x"}
     assert source.files[1] == path
+    (folder / "quickstart").mkdir()  # as runs leave one, and no file
+    assert read(write(folder / "x.yaml", "extends: quickstart\nname: x\n")).files[1] == find_recipe("quickstart")
+    (folder / "quickstart").rmdir()
     write(folder / "quickstart", "a: 1\n")  # a file beside it comes first
     assert read(write(folder / "x.yaml", "extends: quickstart\nname: x\n")).data == {"a": 1, "name": "x"}
     (problem,) = refused(write(folder / "y.yaml", "extends: quickstrt\n"))
+    assert problem.what == "cannot read recipes/quickstrt; did you mean 'quickstart'?"
     assert problem.fix == "give a YAML file that is there, or the name of a shipped recipe"
 
 

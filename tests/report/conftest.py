@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.report.gather import FoundStudy, gather
 from xmodal.study.arms import make_arms
 from xmodal.study.design import make_design

@@ -9,7 +9,7 @@ from typing import Any
 
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.schema import Lock
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.events import Ended, Evaluated, Started, Stepped
 from xmodal.run.folder import RunFolder
 from xmodal.run.result import RESULT, SCHEMA, sealed

@@ -14,7 +14,7 @@ from xmodal.assemble import assemble
 from xmodal.bodies import BODIES, conformance, skeleton, weights
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.report.attention import CLOSE, Eager, attention, looked, pooled
 from xmodal.report.content import chapters
 from xmodal.report.gather import FoundStudy, gather

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 
 SMALL = (
     "train.steps=12",

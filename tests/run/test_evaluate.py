@@ -50,7 +50,7 @@ def test_progress_reaches_the_whole_split(small: Callable[..., Recipe]) -> None:
 
 def test_subsets_have_scores_of_their_own() -> None:
     from xmodal.recipe import load_recipe
-    from xmodal.recipe.shipped import shipped
+    from xmodal.recipe.source import shipped
 
     found, _ = scores(load_recipe(shipped()["bit_memory_fpt"], tiny=True), 2)
     assert set(found.to_dict()) >= {"accuracy", "accuracy_hidden", "interval", "loss"}

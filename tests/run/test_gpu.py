@@ -15,7 +15,7 @@ from transformers import masking_utils
 
 from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.bare import bare_loop, endless, ready, resolve
 from xmodal.run.precision import VARIABLE, automatic
 from xmodal.run.session import task_of, train

@@ -8,7 +8,7 @@ import pytest
 
 from xmodal.errors import UsageError
 from xmodal.recipe import load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.bare import bare_loop, endless
 from xmodal.run.loop import Asked
 from xmodal.run.session import task_of

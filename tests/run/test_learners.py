@@ -14,7 +14,7 @@ from xmodal.assemble import assemble
 from xmodal.engine import Learners, company
 from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run import drive
 from xmodal.run.drive import together
 from xmodal.run.events import Stepped

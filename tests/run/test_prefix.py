@@ -18,7 +18,7 @@ from xmodal.assemble import Model, assemble
 from xmodal.engine import prefix_of
 from xmodal.engine.prefix import Tail
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run import bare, session
 from xmodal.run.order import Order
 from xmodal.run.result import comparable

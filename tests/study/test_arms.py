@@ -10,7 +10,7 @@ import pytest
 from xmodal import freeze
 from xmodal.assemble import assemble
 from xmodal.errors import RecipeError, SpecError, UsageError
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.study.arms import Arm, Arms, enforce, make_arms, undeclared
 from xmodal.study.factors import Asked
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from xmodal.errors import DamagedError, RecipeError, UnwrittenError, UsageError
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run import session
 from xmodal.run.bare import resolve
 from xmodal.run.events import Event, Started, Stepped

@@ -11,7 +11,7 @@ import torch
 
 from xmodal.engine import Learners
 from xmodal.recipe import Recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run import session
 from xmodal.run.events import Event
 from xmodal.run.result import read_result

@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from xmodal.recipe import Recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.report.words import notes
 from xmodal.run import session
 from xmodal.run.result import Result

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xmodal.errors import MissingError
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.study import cost
 from xmodal.study.arms import make_arms
 from xmodal.study.design import Design, make_design

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xmodal.errors import UsageError
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.study.arms import Arms, make_arms
 from xmodal.study.design import extended, make_design, rates_of, seeds_of
 from xmodal.study.factors import Asked

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from xmodal.recipe.lock import LOCK
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run.result import RESULT, read_result, sealed
 from xmodal.run.whole import write_json
 from xmodal.study import finished as module

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from xmodal.errors import UsageError
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.run import session
 from xmodal.run.result import Result, read_result
 from xmodal.study import attempts, stats

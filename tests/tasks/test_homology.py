@@ -164,7 +164,18 @@ def test_what_is_too_long_is_counted(tmp_path: Path, policy: str, kept: int, cou
     assert len(task.split("train")) == kept
     said = task.coverage()["train"]
     assert (said["samples"], said["truncated"], said["skipped"]) == (3, *counts)
-    assert task.split("train").batch(torch.arange(kept)).samples.shape[1] == (4 if policy == "truncate" else 3)
+    batch = task.split("train").batch(torch.arange(kept))
+    assert batch.samples.shape[1] == (4 if policy == "truncate" else 3)
+    assert batch.mask is not None
+    words = [bytes(row[real].tolist()).decode() for row, real in zip(batch.samples, batch.mask, strict=True)]
+    longest = max((word for word, _ in ROWS["train"]), key=len)
+    assert (longest[:4] in words) == (policy == "truncate")
+
+
+def test_case_says_nothing_of_a_residue(tmp_path: Path) -> None:
+    write_csv(tmp_path, test=[(word.lower(), label) for word, label in ROWS["train"][:2]])
+    coverage = homology(tmp_path).coverage()["test"]
+    assert (coverage["samples"], coverage["repeated"]) == (2, 2)
 
 
 def test_too_long_is_an_error_by_default(tmp_path: Path) -> None:

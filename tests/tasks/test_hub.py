@@ -90,3 +90,40 @@ def test_a_file_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("seq,label\nA,x\nC,y\n")
     with pytest.raises(UsageError, match=r"train\.csv is not a folder"):
         build_task(HubOptions(dataset="org/name", path=str(tmp_path / "train.csv"), column="seq"), 0)
+
+
+def lines(folder: Path, *names: str) -> HubOptions:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"seq,label\nA{'C' * number},x\nC,y\n")
+    return HubOptions(dataset="org/name", path=str(folder), column="seq")
+
+
+@pytest.mark.parametrize("name", ["train_test.csv", "train-val.csv", "test-dev.csv"])
+def test_a_file_of_two_splits_is_refused(tmp_path: Path, name: str) -> None:
+    options = lines(tmp_path, "train.csv", "validation.csv", "test.csv", name)
+    with pytest.raises(UsageError, match=rf"{name} is of two splits") as error:
+        build_task(options, 0)
+    assert error.value.where == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("between", ["/", "--"])
+def test_a_files_own_name_outweighs_its_folders(tmp_path: Path, between: str) -> None:
+    names = ("train.csv", "validation.csv", "test.csv")
+    options = lines(tmp_path, *(f"train_split{between}{name}" for name in names), ".cache/train.csv")
+    assert [len(options.tables(0)[name].cells) for name in ("train", "val", "test")] == [2, 2, 2]
+    two = lines(tmp_path / "two", *(f"{config}{between}{name}" for config in ("small", "large") for name in names))
+    with pytest.raises(UsageError, match="several configurations"):
+        two.tables(0)
+
+
+def test_a_split_must_be_whole_and_of_one_kind(tmp_path: Path) -> None:
+    shards = [f"data/train-0000{number}-of-00003.csv" for number in (0, 2)]
+    with pytest.raises(MissingError, match="1 of the 3 files for train are not there") as error:
+        lines(tmp_path / "half", *shards, "data/validation.csv", "data/test.csv").tables(0)
+    assert error.value.why == "number 1 of train is missing, for one"
+    whole = lines(tmp_path / "whole", *shards, "data/train-00001-of-00003.csv", "validation.csv", "test.csv")
+    assert len(whole.tables(0)["train"].cells) == 6
+    options = lines(tmp_path / "both", "train.csv", "train.parquet", "validation.csv", "test.csv")
+    with pytest.raises(UsageError, match="CSV and Parquet files for train"):
+        options.tables(0)

@@ -155,3 +155,34 @@ def test_a_folder_without_images_is_no_class(folder: Path) -> None:
     (folder / "train" / "bird").mkdir()
     with pytest.raises(UsageError, match="the folder bird has no images"):
         images(folder)
+
+
+def test_folders_that_look_alike_are_refused(folder: Path) -> None:
+    (folder / "train" / "cat").rename(folder / "train" / "cate\u0301")
+    with pytest.raises(UsageError, match="has an accent apart from its letter"):
+        images(folder)
+
+
+def test_transparent_pixels_are_refused_and_opaque_ones_are_not(folder: Path) -> None:
+    for alpha in (255, 200):
+        Image.new("RGBA", (6, 4), (7, 7, 7, alpha)).save(folder / "train" / "cat" / "a.png")
+        if alpha == 255:
+            images(folder)
+    with pytest.raises(UsageError, match=r"a\.png has transparent pixels"):
+        images(folder)
+
+
+def test_an_image_is_turned_as_it_is_looked_at(folder: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(6, 4) * 10
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = folder / "train" / "cat" / "a.png"
+    Image.fromarray(pixels).save(file, exif=exif)
+    assert image_folder.size_of(file) == (6, 4)
+    assert np.array_equal(image_folder.read_image(file, "grey", None)[0], np.rot90(pixels, -1))
+    images(folder)
+
+
+def test_images_are_scaled_linearly(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / "a.png")
+    assert 0 < image_folder.read_image(tmp_path / "a.png", "grey", 4)[0, 0, 1] < 255

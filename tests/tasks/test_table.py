@@ -115,6 +115,11 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD.replace("y", "x"), {}, "training has one class"),
         (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' has a blank at an end"),
         (GOOD.replace("C,y,test", "C,e\u0301,test"), {}, "t.csv:5: the label 'e\u0301' has an accent apart"),
+        (
+            GOOD.replace(",", ";").replace("C;y", "C;y,5"),
+            {},
+            "the row has 2 cells\n  why: the header is one cell",
+        ),
         (GOOD.replace(",", ";"), {}, "t.csv: no column 'part'\n  why: the header is one cell, 'seq;label;part'"),
         (
             "n,label,part\n1e308,x,train\n-1e308,y,train\n1,x,val\n1,x,test\n",
@@ -127,7 +132,7 @@ NUMBERS = {"column": None, "columns": ["n"]}
             "t.csv (test): column 'n' has a number that is 2e+99 deviations",
         ),
         ("seq,seq\n", {}, "t.csv:1: two columns have one name"),
-        ("seq,label,part\n", {}, "has no rows"),
+        ("seq,label,part\n", {}, "t.csv: there are no rows"),
     ],
 )
 def test_bad_tables_are_named(tmp_path: Path, text: str, said: dict[str, object], message: str) -> None:
@@ -157,8 +162,11 @@ def test_a_cell_of_several_values_is_refused(tmp_path: Path) -> None:
 def test_a_column_that_no_task_uses_may_hold_anything(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"seq": ["A", "C"] * 10, "label": [0, 1] * 10, "more": [[1.0, 2.0]] * 20, "raw": [b"x"] * 20}
+    columns["when"] = arrow.array([1600000000000000001] * 20, arrow.timestamp("ns"))
     parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
     assert len(table(tmp_path / "t.parquet", column="seq", val=0.2, test=0.2).split("train")) == 12
+    with pytest.raises(UsageError, match="the column 'when' holds timestamp"):
+        table(tmp_path / "t.parquet", column="when", val=0.2, test=0.2)
     twice = arrow.Table.from_arrays([arrow.array(["A", "C"])] * 2, names=["seq", "seq"])
     parquet.write_table(twice, tmp_path / "twice.parquet")
     with pytest.raises(UsageError, match="two columns have one name"):

@@ -54,7 +54,7 @@ def length(tokens: Sequence[int], rounds: int, overrides: Sequence[str] = ()) ->
 
 def _recipe(tokens: int, overrides: Sequence[str]) -> Any:
     from xmodal.recipe import load_recipe
-    from xmodal.recipe.shipped import shipped
+    from xmodal.recipe.source import shipped
 
     strings = 3  # and the one that is asked for
     own = [

@@ -13,7 +13,7 @@ from xmodal.bench.timing import alternate, row
 
 def startup(rounds: int) -> dict[str, Any]:
     """Seconds of commands in fresh processes, alternating, and of the imports that one of them needs."""
-    from xmodal.recipe.shipped import shipped
+    from xmodal.recipe.source import shipped
 
     recipe = str(shipped()["quickstart"])
     xmodal = [sys.executable, "-m", "xmodal"]

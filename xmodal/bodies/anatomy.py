@@ -13,7 +13,7 @@ from xmodal.sources.bodies import refuse_own_code
 
 MOST_BLOCKS = 1000
 OTHER = "give the folder of a model that xmodal builds"
-NO_FAMILY = "take another model, or add its family: see the how-to 'Add a body'"
+NO_FAMILY = "take another model, or add its family as a body with a name of its own: see the how-to 'Add a body'"
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,15 @@ from xmodal.errors import DamagedError, MissingError, UsageError
 from xmodal.types import BODY_ROLES, Site
 
 
-def check_runs(options: BodyOptions) -> list[str]:
+def check_runs(options: BodyOptions, *, tiny: bool = True) -> list[str]:
     """The runs that a body starts from and that are not there yet, or have not ended; the others must fit it.
 
+    Args:
+        options: of the body.
+        tiny: whether they may be tiny forms of recipes, of which only another tiny form may start.
+
     Raises:
-        UsageError: the body of one has another architecture, or several could be meant.
+        UsageError: the body of one has another architecture, or several could be meant; or it is a tiny form.
         DamagedError: one cannot be understood.
     """
     absent = []
@@ -31,7 +35,14 @@ def check_runs(options: BodyOptions) -> list[str]:
         if not init.startswith(RUN):
             continue
         try:
-            started_as(init, options)
+            folder, description, _ = started_as(init, options)
+            if description.get("tiny") and not tiny:
+                raise UsageError(
+                    f"the run in {folder} was the tiny form of its recipe",
+                    where=where,
+                    why="it took a few steps, and its body has learned nothing",
+                    fix="run that recipe whole, without --tiny, or name another run",
+                )
         except DamagedError:
             raise
         except MissingError:
@@ -111,6 +122,6 @@ def _must_end(init: str, before: tuple[Path, ...] = ()) -> None:
 
 
 def _built(options: BodyOptions) -> Anatomy:
-    """What is built, whichever blocks it was made of."""
+    """What is built, and of which blocks."""
     anatomy = options.anatomy()
-    return replace(anatomy, depth=len(anatomy.layers), layers=(), vocabulary=0)
+    return replace(anatomy, depth=len(anatomy.layers), vocabulary=0)

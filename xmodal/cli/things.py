@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -119,7 +120,10 @@ def get_body(name: str, source: Source = None, force: Again = False) -> None:
     from xmodal import console, inventory, sources
 
     inventory.refuse_at_hand("body", name)
-    console.write(str(sources.get_body(name, source, force=force)))
+    place = sources.get_body(name, source, force=force, fits=partial(inventory.refuse_other_body, name))
+    if (origin := sources.provenance(place).get("origin", "")).startswith("path:"):
+        console.say(f"{name} is here from {origin.removeprefix('path:')}; --force fetches the published one")
+    console.write(str(place))
 
 
 @get_app.command("data")

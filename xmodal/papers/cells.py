@@ -15,7 +15,7 @@ from xmodal.bodies.description import RUN
 from xmodal.errors import MissingError, UsageError, did_you_mean
 from xmodal.papers.library import Found, Protocol, cpu_scale
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.recipe.shipped import shipped
+from xmodal.recipe.source import shipped
 from xmodal.study.arms import flat
 
 ScaleName = Literal["cpu", "full"]

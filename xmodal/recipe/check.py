@@ -53,7 +53,7 @@ def load_recipe(
         if not isinstance(small, dict) or not small:
             raise RecipeError([UsageError("this recipe has no tiny form", where=str(path), fix="add a section `tiny`")])
         read = source.read(path, asked, over="tiny")
-    recipe = _Check(read).recipe()
+    recipe = _Check(read, tiny=tiny).recipe()
     return recipe.shrunk() if tiny else recipe
 
 
@@ -84,8 +84,8 @@ def sites_of(body: BodyOptions, geometry: Geometry | None) -> list[Site]:
 
 
 class _Check:
-    def __init__(self, read: source.Source) -> None:
-        self.read, self.problems = read, list[tuple[KeyPath, UsageError]]()
+    def __init__(self, read: source.Source, *, tiny: bool = False) -> None:
+        self.read, self.tiny, self.problems = read, tiny, list[tuple[KeyPath, UsageError]]()
 
     def recipe(self, *, together: bool = True) -> Recipe:
         data = dict(self.read.data)
@@ -177,7 +177,7 @@ class _Check:
             geometry = self.attempt(("tokenizer", "size"), lambda: tokenizer.geometry(task.sample()))
         if body:
             self.attempt(("body", "init"), body.check_init)
-            self.attempt(("body", "init"), lambda: check_runs(body))
+            self.attempt(("body", "init"), lambda: check_runs(body, tiny=self.tiny))
             anatomy = self.attempt(("body",), body.anatomy)
         if body and geometry and anatomy and geometry.tokens > (anatomy.context or geometry.tokens):
             self.add(

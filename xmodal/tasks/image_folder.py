@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
-from xmodal.tasks.labels import at_least_two, existing, inside, numbers_of
+from xmodal.tasks.labels import at_least_two, existing, inside, numbers_of, refuse_unclear
 from xmodal.tasks.numbers import deviation_of
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, Continuous, SplitName, TargetSpec
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
 
     from xmodal.types import Split, Task
 
@@ -23,6 +24,8 @@ _SUFFIXES = {".jpeg", ".jpg", ".png"}
 _UNREAD = {".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".jpe", ".tif", ".tiff", ".webp"}
 _PIXELS = 1 << 26
 """Most pixels that an image may have: a small file can unpack into a huge one."""
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+"""The tag of EXIF that says how an image is to be turned, and those of its values that exchange width and height."""
 _AWAY = "take it out of the folder, or put a whole one in its place"
 
 
@@ -38,7 +41,8 @@ class ImagesOptions(TaskOptions):
     path: str
     """The folder."""
     mode: Literal["grey", "rgb"] = "rgb"
-    """What images are turned into."""
+    """What images are turned into. An image is turned as its EXIF orientation says; one with transparent pixels is
+    refused, since what shows through them is not in the file."""
     resize: int | None = Field(default=None, ge=1, le=4096)
     """Side of the square that every image is scaled to; null takes images as they are, and all must have one size."""
     val: float = Field(default=0.1, gt=0, lt=1)
@@ -76,6 +80,7 @@ class ImagesOptions(TaskOptions):
         if 0 < len(empty) < len(folders):
             what, fix = f"the folder {empty[0].name} has no images", "put some there, or remove it"
             raise UsageError(what, where=str(empty[0]), why="a folder is a class", fix=fix)
+        refuse_unclear([folder.name for folder in folders], list(map(str, folders)))
         return [folder.name for folder in folders]
 
     def files(self, split: SplitName) -> list[Path]:
@@ -113,7 +118,7 @@ class ImagesOptions(TaskOptions):
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Width and height of an image, from its header.
+    """Width and height of an image as it is looked at, from its header.
 
     Raises:
         DamagedError: it is no PNG or JPEG image.
@@ -126,6 +131,8 @@ def size_of(file: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file, formats=("PNG", "JPEG")) as image:
                 width, height = image.size
+                if _turns(image) and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE:
+                    width, height = height, width
     except Image.DecompressionBombError:
         raise UsageError("the image has far too many pixels", where=str(file), fix="make it smaller") from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -140,13 +147,16 @@ def size_of(file: Path) -> tuple[int, int]:
 def read_image(file: Path, mode: Literal["grey", "rgb"], resize: int | None) -> np.ndarray:
     """An image as unsigned bytes, `[channels height width]`. Raises as `size_of`, and when its pixels are damaged."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     size_of(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
+            with Image.open(file, formats=("PNG", "JPEG")) as opened:
+                image = ImageOps.exif_transpose(opened) if _turns(opened) else opened
+                if image.has_transparency_data:
+                    _refuse_transparent(image, file)
                 if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
                     image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
                 seen = image.convert("L" if mode == "grey" else "RGB")
@@ -176,7 +186,7 @@ def build(options: ImagesOptions, seed: int) -> Task:
         first = files["train"][0]
     else:
         every = options.files("train")
-        parts = by_shares(len(every), options.val, options.test, seed)
+        parts = by_shares(len(every), options.val, options.test, seed, options.path)
         files = {name: [every[index] for index in part] for name, part in parts.items()}
         first = every[0]
     _refuse_mixed([file for part in files.values() for file in part], first, options.resize)
@@ -196,6 +206,21 @@ def build(options: ImagesOptions, seed: int) -> Task:
         name: Stacked(array, labels[name], mean, deviation) for name, array in pixels.items()
     }
     return HeldTask(options, seed, splits, labels)
+
+
+def _turns(image: Image.Image) -> bool:
+    """Whether its header may say so; to look further, all of its pixels would be read."""
+    return "exif" in image.info
+
+
+def _refuse_transparent(image: Image.Image, file: Path) -> None:
+    if min(image.convert("RGBA").getchannel("A").tobytes()) < 255:
+        raise UsageError(
+            f"{file.name} has transparent pixels",
+            where=str(file),
+            why="what shows through them is not in the file, and would be made up",
+            fix="lay it on a background of your choice, and save it without transparency",
+        )
 
 
 def _folders(root: Path) -> list[Path]:

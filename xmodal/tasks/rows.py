@@ -22,7 +22,7 @@ class Rows:
         columns: names, in the order of the file.
         cells: one list of words for each row.
         places: file and line (for Parquet: file and row) of each row.
-        unread: columns whose cells are neither text nor numbers, with what they are.
+        unread: columns whose cells are neither text nor numbers, or cannot be read, with what they are.
     """
 
     columns: list[str]
@@ -46,9 +46,7 @@ class Rows:
                 what = f"the column '{name}' holds {self.unread[name]}, not text or numbers"
                 fix = "write it as text or numbers, or name another column"
                 raise UsageError(what, where=where, why="a cell is one text or one number", fix=fix)
-            why, fix = f"there are {', '.join(self.columns)}", "name one of these"
-            if len(self.columns) == 1 and (other := next((mark for mark in ";\t|" if mark in self.columns[0]), "")):
-                why, fix = f"the header is one cell, {self.columns[0]!r}", f"write commas between cells, not {other!r}"
+            why, fix = _undivided(self.columns) or (f"there are {', '.join(self.columns)}", "name one of these")
             raise UsageError(f"no column '{name}'", where=where, why=why, fix=fix)
         return self.columns.index(name)
 
@@ -73,9 +71,8 @@ def read_rows(file: Path) -> Rows:
             fix="name a file that ends in .csv or .parquet",
         )
     if not rows.cells:
-        raise UsageError(
-            f"{file.name} has no rows", where=str(file), fix="put some below its header, or name another file"
-        )
+        fix = "put some below its header, or name another file"
+        raise UsageError("there are no rows", where=str(file), fix=fix)
     return rows
 
 
@@ -91,8 +88,9 @@ def _csv(file: Path) -> Rows:
                 if not any(row):
                     raise UsageError("the row is empty", where=place, fix="take it out")
                 if len(row) != len(columns):
-                    why = f"the header has {len(columns)} columns"
-                    raise UsageError(f"the row has {len(row)} cells", where=place, why=why, fix="mend or remove it")
+                    known = f"the header has {len(columns)} columns", "mend or remove it"
+                    why, fix = _undivided(columns) or known
+                    raise UsageError(f"the row has {len(row)} cells", where=place, why=why, fix=fix)
                 cells.append(row)
                 places.append(place)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
@@ -120,10 +118,21 @@ def _parquet(file: Path) -> Rows:
     except (ArrowException, OSError) as error:
         fix = "write it again, or save the table as CSV"
         raise DamagedError(f"{file.name} is not a Parquet file", where=str(file), why=str(error), fix=fix) from None
-    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
-    cells = [list(row) for row in zip(*columns, strict=True)]
+    columns: dict[str, list[str]] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = [_cell(value) for value in column.to_pylist()]
+        except (ArrowException, ArithmeticError, ValueError) as error:  # nanoseconds, text that is no UTF-8, ...
+            unread[name] = f"{column.type} that cannot be read ({str(error).splitlines()[0]})"
+    cells = [list(row) for row in zip(*columns.values(), strict=True)]
     places = [f"{file}:row {number + 1}" for number in range(len(cells))]
-    return Rows(list(table.column_names), cells, places, unread)
+    return Rows(list(columns), cells, places, unread)
+
+
+def _undivided(columns: list[str]) -> tuple[str, str] | None:
+    """Why, and what to do, where a header is one cell because something else than commas divides it."""
+    mark = next((mark for mark in ";\t|" if mark in columns[0]), "") if len(columns) == 1 else ""
+    return (f"the header is one cell, {columns[0]!r}", f"write commas between cells, not {mark!r}") if mark else None
 
 
 def _refuse_twice(columns: list[str], where: str) -> None:

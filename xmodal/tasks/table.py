@@ -103,7 +103,7 @@ class TableOptions(TaskOptions):
 
         return {
             name: _chosen(rows, part.tolist())
-            for name, part in by_shares(len(rows.cells), self.val, self.test, seed).items()
+            for name, part in by_shares(len(rows.cells), self.val, self.test, seed, self.path).items()
         }
 
     def _check(self) -> None:
