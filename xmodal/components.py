@@ -153,6 +153,11 @@ def _refused(kind: str, point: EntryPoint, at: str, error: BaseException) -> Usa
     return UsageError(f"the plugin {kind} '{point.name}' cannot be imported", where=at, why=why, fix=fix)
 
 
+def made_by(kind: str, name: str) -> str:
+    """The package whose plugin has that name."""
+    return _package(plugins(kind)[name])
+
+
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist else f"the package with {point.module}"
 

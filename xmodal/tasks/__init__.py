@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xmodal.components import Entry, build
+from xmodal.components import Entry, build, made_by
 
 if TYPE_CHECKING:
     from xmodal.tasks.options import TaskOptions
@@ -54,9 +54,14 @@ def build_task(options: TaskOptions, seed: int, *, without_brackets: bool = Fals
 
     Raises:
         MissingError: its data are not on this machine.
+        XmodalError: a plugin builds it, and it is not what its options say.
     """
     said = {"without_brackets": True} if without_brackets else {}
     task = build("task", TASKS, options.name, options, seed, **said)
+    if options.name not in TASKS:
+        from xmodal.tasks.keeping import hold
+
+        hold(task, options, made_by("task", options.name))
     if not read_padding:
         return task
     from xmodal.tasks.padding import ReadsPadding

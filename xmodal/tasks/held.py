@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -121,9 +121,9 @@ class HeldTask:
 
     def _count_repeated(self) -> None:
         """Samples of validation and test that are, to the byte, training samples in use as well."""
-        trained = set(_keys(self._splits["train"]))
+        trained = set(keys(_batches(self._splits["train"])))
         for name in ("val", "test"):
-            found = sum(key in trained for key in _keys(self._splits[name]))
+            found = sum(key in trained for key in keys(_batches(self._splits[name])))
             if found or self._coverage.get(name):
                 self._coverage.setdefault(name, {"samples": len(self._splits[name])})["repeated"] = found
 
@@ -151,9 +151,9 @@ def _batches(split: Split) -> Iterator[Batch]:
     return (split.batch(part) for part in torch.arange(len(split)).split(1024))
 
 
-def _keys(split: Split) -> Iterator[bytes]:
-    """A digest of each sample of the split, less its padding."""
-    for batch in _batches(split):
+def keys(batches: Iterable[Batch]) -> Iterator[bytes]:
+    """A digest of each sample, less its padding."""
+    for batch in batches:
         for index, sample in enumerate(batch.samples):
             kept = sample if batch.mask is None else sample[batch.mask[index]]
             yield hashlib.blake2b(kept.numpy().tobytes(), digest_size=16).digest()
