@@ -242,7 +242,8 @@ def made_with(folder: Path) -> dict[str, str]:
         if "digest" in said and not is_sealed(said):
             return dict.fromkeys(keys, CHANGED)
         return {
-            str(key): str(value) for key, value in (said["versions"] | {key: said[key] for key in _MACHINE}).items()
+            str(key): str(value)
+            for key, value in (said["versions"] | {key: said.get(key, UNSAID) for key in _MACHINE}).items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return dict.fromkeys(keys, UNSAID)
