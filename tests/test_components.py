@@ -13,6 +13,7 @@ from jaxtyping import TypeCheckError
 from pydantic import ValidationError
 
 import xmodal
+from xmodal import cli, components
 from xmodal.bodies import BODIES
 from xmodal.components import Entry, Options, find, load
 from xmodal.errors import UsageError
@@ -145,3 +146,11 @@ def test_a_right_shape_is_taken() -> None:
     tokens = Tokens(torch.zeros(2, 3, 4), torch.ones(2, 3, dtype=torch.bool))
     assert read_last(tokens.values, tokens, 2).shape == (2, 2, 4)
     Batch(torch.zeros(2, 3), torch.zeros(2, 5, dtype=torch.long))
+
+
+@pytest.mark.parametrize("words", [["--version"], ["nope"], ["train", "--help"], ["check", "quickstart"]])
+def test_a_command_that_ends_looks_through_no_packages(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.setattr(components, "entry_points", lambda **_: pytest.fail("packages were looked through"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == (2 if words == ["nope"] else 0)

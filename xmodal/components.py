@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import FrameType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from xmodal.errors import UsageError, XmodalError, did_you_mean
 
 KINDS = ("task", "tokenizer", "body", "head")
+_OWN = {"__main__", "click", "runpy", "typer", "xmodal"}
+"""Modules in whose frames alone no plugin has a hand."""
 
 
 class Options(BaseModel):
@@ -59,8 +62,8 @@ def lookup(kind: str, table: Mapping[str, Entry], name: str) -> Entry | None:
     prefix, colon, _ = name.partition(":")
     if colon and prefix + colon in table:
         return table[prefix + colon]
-    point = plugins(kind).get(name)
-    return None if point is None else _entry(kind, point)
+    points = _points(kind).get(name)
+    return _entry(kind, points) if points else None
 
 
 def find(kind: str, table: Mapping[str, Entry], name: str, *, where: str = "") -> Entry:
@@ -87,13 +90,12 @@ def build(kind: str, table: Mapping[str, Entry], name: str, *given: Any, **said:
         UsageError: there is no such entry, or it is a plugin's, and what it builds cannot be imported.
     """
     entry = find(kind, table, name)
-    point = None if entry in table.values() else plugins(kind)[name]
     try:
         builds = load(entry.builds)
     except (Exception, SystemExit) as error:
-        if not point:
+        if entry in table.values():
             raise
-        raise _refused(kind, point, entry.builds, error) from error
+        raise _refused(kind, plugins(kind)[name], entry.builds, error) from error
     return builds(*given, **said)
 
 
@@ -115,8 +117,9 @@ def _points(kind: str) -> dict[str, list[EntryPoint]]:
     return {name: list(points.values()) for name, points in found.items()}
 
 
-def _entry(kind: str, point: EntryPoint) -> Entry:
-    if len(points := _points(kind)[point.name]) > 1:
+def _entry(kind: str, points: list[EntryPoint]) -> Entry:
+    point = points[0]
+    if len(points) > 1:
         raise UsageError(
             f"several packages add the {kind} '{point.name}'",
             where=point.value,
@@ -162,16 +165,21 @@ def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist else f"the package with {point.module}"
 
 
+def _top(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
 def blame(error: BaseException) -> XmodalError | None:
     """What a plugin's own code raised, said of the plugin; None where no plugin had a hand in it. Exit code 1."""
-    if isinstance(error, XmodalError) or not (frames := list(traceback.walk_tb(error.__traceback__))):
-        return None
+    frames = [(frame, line, _top(frame)) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, XmodalError) or {top for _, _, top in frames} <= _OWN:
+        return None  # before packages are looked through: every command ends by SystemExit
     adds: dict[str, list[tuple[str, EntryPoint]]] = {}
     for kind in KINDS:
         for point in plugins(kind).values():
             adds.setdefault(point.module.partition(".")[0], []).append((kind, point))
-    for frame, line in reversed(frames):
-        if added := adds.get(str(frame.f_globals.get("__name__")).partition(".")[0]):
+    for frame, line, top in reversed(frames):
+        if added := adds.get(top):
             names = " and ".join(f"the {kind} '{point.name}'" for kind, point in added)
             text = f"{type(error).__name__}: {error}".removesuffix(": ")
             return XmodalError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xmodal import sources
 from xmodal.bodies import body_options, sites, skeleton
+from xmodal.bodies.anatomy import apart
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import lookup, plugins, plural
 from xmodal.errors import UsageError, did_you_mean
@@ -129,11 +130,9 @@ def refuse_other_body(name: str, folder: Path) -> None:
     here = body_options(name, path=str(folder)).whole()
     if ":" in name:
         return
-    named = body_options(name).whole()
-    if other := [key for key in _SIZES if getattr(here, key) != getattr(named, key)]:
-        why = ", ".join(f"{key} {getattr(here, key)} and not {getattr(named, key)}" for key in other)
+    if other := apart(here, body_options(name).whole(), _SIZES):
         where, fix = sources.command("bodies", name), "give the files of that body; those of others go in body.path"
-        raise UsageError(f"the files are not those of {name}", where=where, why=why, fix=fix)
+        raise UsageError(f"the files are not those of {name}", where=where, why=", ".join(other), fix=fix)
 
 
 def details(name: str) -> Iterator[tuple[str, tuple[str, ...], Rows]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,12 @@ class Anatomy:
     prefix: int = 0
     layers: tuple[int, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def apart(theirs: Anatomy, ours: Anatomy, keys: Iterable[str]) -> list[str]:
+    """`width 32 and not 384` for each of the keys in which two shapes differ."""
+    pairs = {key: (getattr(theirs, key), getattr(ours, key)) for key in keys}
+    return [f"{key} {one} and not {other}" for key, (one, other) in pairs.items() if one != other]
 
 
 def model_type(folder: Path) -> str:

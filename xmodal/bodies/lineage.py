@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from xmodal.bodies import BODIES
-from xmodal.bodies.anatomy import Anatomy
+from xmodal.bodies.anatomy import Anatomy, apart
 from xmodal.bodies.description import AGAIN, BODY_FILE, RUN, read_description, run_folder
 from xmodal.bodies.options import BodyOptions
 from xmodal.components import find, load
@@ -68,20 +68,18 @@ def started_as(init: str, options: BodyOptions) -> tuple[Path, dict[str, Any], B
     try:
         entry = find("body", BODIES, description["options"]["name"])
         start: BodyOptions = load(entry.options).model_validate(description["options"])
-        theirs = asdict(_built(start))
+        theirs = _built(start)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise DamagedError("the body's options cannot be understood", where=where, why=faults, fix=AGAIN) from None
     except UsageError as error:
         fix = f"install what adds this body, or {AGAIN}"
         raise DamagedError("the run's body cannot be made", where=where, why=error.what, fix=fix) from None
-    ours = asdict(_built(options))
-    if differing := [key for key in ours if ours[key] != theirs[key]]:
-        sizes = ", ".join(f"{key} {theirs[key]} and not {ours[key]}" for key in differing[:3])
+    if other := apart(theirs, _built(options), (each.name for each in fields(Anatomy))):
         raise UsageError(
             "the run's body has another architecture than this recipe's",
             where="body.init",
-            why=f"the run trained {start.name} with layers {start.layers or 'all'}: {sizes}",
+            why=f"the run trained {start.name} with layers {start.layers or 'all'}: {', '.join(other[:3])}",
             fix="set body.name, its sizes, body.layers and body.path as in the run",
         )
     return folder, description, start

@@ -48,7 +48,9 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
         act()
     except SystemExit as exit_:
         if fault := blame(exit_):  # a plugin that ends the program
-            return _run(lambda: _raise(fault, exit_), debug=debug)
+            if debug:
+                raise fault from exit_
+            return _told(fault)
         if _by_interrupt(exit_):  # typer takes it, and says nothing
             sys.stderr.write("interrupted\n")
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
@@ -58,10 +60,7 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
     except XmodalError as error:
         if debug:
             raise
-        from xmodal import console
-
-        console.show_error(error)
-        return error.exit_code
+        return _told(error)
     except Exception as error:
         if debug:
             raise
@@ -71,7 +70,7 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
             refused = error
             return _run(lambda: console.give_up("stdout", refused), debug=debug)  # typer's own words, as any others
         if fault := blame(error):
-            return _run(lambda: _raise(fault, error), debug=debug)
+            return _told(fault)
         sys.stderr.write(
             f"internal error: {type(error).__name__}: {error}\n  fix: run again with --debug and report what it shows\n"
         )
@@ -79,8 +78,12 @@ def _run(act: Callable[[], Any], *, debug: bool) -> int:
     return 0
 
 
-def _raise(fault: XmodalError, cause: BaseException) -> None:
-    raise fault from cause
+def _told(error: XmodalError) -> int:
+    """The exit code of an error that was shown."""
+    from xmodal import console
+
+    console.show_error(error)
+    return error.exit_code
 
 
 def _by_interrupt(error: BaseException | None) -> bool:

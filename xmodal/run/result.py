@@ -21,9 +21,10 @@ from xmodal.recipe.schema import NAME
 RESULT, EVENTS = "result.json", "events.jsonl"
 SCHEMA = 1
 FINISHED = ("done", "diverged")
-CHANGED, UNSAID = "changed by hand", "not said"
-_MACHINE = ("threads", "processor")
 """The statuses of a run that is over."""
+CHANGED, UNSAID = "changed by hand", "not said"
+"""What `made_with` says of a folder that cannot be believed, or does not tell."""
+_MACHINE = ("threads", "processor")
 MEASURED = ("seconds", "train_seconds", "tokens_per_second", "peak_memory_bytes", "digest")
 """The keys of a result that depend on the machine's speed; all others repeat to the bit."""
 
@@ -236,17 +237,14 @@ def made_with(folder: Path) -> dict[str, str]:
 
     Folders of earlier versions have no digest in `environment.json`, and are believed.
     """
-    keys = (*versions(), *_MACHINE)
     try:
         said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
         if "digest" in said and not is_sealed(said):
-            return dict.fromkeys(keys, CHANGED)
-        return {
-            str(key): str(value)
-            for key, value in (said["versions"] | {key: said.get(key, UNSAID) for key in _MACHINE}).items()
-        }
+            return dict.fromkeys((*versions(), *_MACHINE), CHANGED)
+        told = said["versions"] | {key: said.get(key, UNSAID) for key in _MACHINE}
+        return {str(key): str(value) for key, value in told.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return dict.fromkeys(keys, UNSAID)
+        return dict.fromkeys((*versions(), *_MACHINE), UNSAID)
 
 
 def comparable(result: Result | Mapping[str, Any]) -> dict[str, Any]:

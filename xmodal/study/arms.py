@@ -104,8 +104,9 @@ def arm_of(name: str, recipe: Recipe) -> Arm:
 
 def _factorial(asked: Asked) -> Iterator[Arm]:
     toggles = [factor for factor in asked.factors if factor.toggles]
+    varied = [factor for factor in asked.factors if not factor.toggles]
     for values, overrides in asked.variants():
-        recipe = _load(asked, overrides, ", ".join(f"{label}={value}" for label, value in values.items()))
+        recipe = _load(asked, overrides, ", ".join(factor.shown(values[factor.label]) for factor in varied))
         skeleton = assemble(recipe, weights=False)
         for factor in toggles:
             _enforce_toggles(factor, recipe, skeleton)

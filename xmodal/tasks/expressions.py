@@ -8,6 +8,7 @@ expression counts its digits once and its operators twice (opener and `]`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ VOCABULARY = 16
 DEEPEST, SHARE, FEWEST, MOST = 10, 0.25, 2, 10
 """The root stands on level 1 and digits on level 10; share of operators; arguments."""
 
+_DEEPER = {"(": 1, ")": -1}
 _WORDS = {str(digit): DIGIT + digit for digit in range(10)}
 _WORDS |= {f"[{operator}": OPENER + number for number, operator in enumerate(OPERATORS)} | {"]": CLOSER}
 
@@ -29,15 +31,11 @@ def encode(text: str) -> np.ndarray:
     Raises:
         ValueError: a word in it is none of theirs, or parentheses do not pair.
     """
-    words, depth = list[str](), 0
-    for word in text.split():
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth < 0:
-            break
-        if word not in ("(", ")"):
-            words.append(word)
-    if depth:
+    every = text.split()
+    depths = [0, *accumulate(_DEEPER[word] for word in every if word in _DEEPER)]
+    if min(depths) < 0 or depths[-1]:
         raise ValueError("its parentheses do not pair")
+    words = [word for word in every if word not in _DEEPER]
     if strange := next((word for word in words if word not in _WORDS), None):
         raise ValueError(f"'{strange[:20]}' is neither a digit, nor an operator, nor ]")
     return np.array([_WORDS[word] for word in words], dtype=np.uint8)

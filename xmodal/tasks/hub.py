@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,6 @@ _WORDS: dict[SplitName, set[str]] = {
     "val": {"dev", "val", "valid", "validation"},
     "test": {"test"},
 }
-
-
 _SHARD = re.compile(r"(.*?)-?(\d{5})-of-(\d{5})")
 """A part of a split, as the hub names it: `train-00000-of-00003`."""
 
@@ -85,7 +84,7 @@ class HubOptions(TableOptions):
                 what, why = f"the files for {split} have different columns", f"{parts[0].places[0]} is of another table"
                 raise UsageError(what, where=part.places[0], why=why, fix="name one table of the data set: task.config")
         cells, places = ([each for part in parts for each in getattr(part, key)] for key in ("cells", "places"))
-        return Rows(parts[0].columns, cells, places)
+        return replace(parts[0], cells=cells, places=places)
 
     def _trained(self) -> Rows:
         return self._joined("train")
@@ -136,13 +135,12 @@ def _refuse_half(files: list[Path], split: SplitName) -> None:
     if len({file.suffix for file in files}) > 1:
         why, fix = "they may hold the same rows twice", "leave those of one kind"
         raise UsageError(f"CSV and Parquet files for {split}", where=str(files[0].parent), why=why, fix=fix)
-    shards: dict[str, dict[int, set[int]]] = {}
+    shards: dict[tuple[Path, int], set[int]] = {}
     for file in files:
         if match := _SHARD.fullmatch(file.stem):
-            shards.setdefault(str(file.parent / match[1]), {}).setdefault(int(match[3]), set()).add(int(match[2]))
-    for name, sets in shards.items():
-        for count, here in sets.items():
-            if absent := sorted(set(range(count)) - here):
-                what = f"{len(absent)} of the {count} files for {split} are not there"
-                why, fix = f"number {absent[0]} of {Path(name).name} is missing, for one", "get the data set again"
-                raise MissingError(what, where=str(Path(name).parent), why=why, fix=fix)
+            shards.setdefault((file.parent / match[1], int(match[3])), set()).add(int(match[2]))
+    for (name, count), here in shards.items():
+        if absent := sorted(set(range(count)) - here):
+            what = f"{len(absent)} of the {count} files for {split} are not there"
+            why, fix = f"number {absent[0]} of {name.name} is missing, for one", "get the data set again"
+            raise MissingError(what, where=str(name.parent), why=why, fix=fix)

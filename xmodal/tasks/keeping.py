@@ -14,7 +14,7 @@ from xmodal.tasks.held import keys
 from xmodal.tasks.options import TaskOptions
 from xmodal.tasks.splits import lengths_of
 from xmodal.tensors import Batch
-from xmodal.types import SPLITS, Classes, Continuous, Letters, SampleSpec, Symbols, TargetSpec, Task
+from xmodal.types import SPLITS, Classes, Continuous, Letters, SampleSpec, SplitName, Symbols, TargetSpec, Task
 
 SAMPLES = 512
 """Most samples of a split that are looked at, spread evenly over it."""
@@ -62,7 +62,7 @@ def _whole(task: Any, options: TaskOptions) -> None:
     _must(isinstance(task.coverage(), Mapping), "has a coverage that is no table")
 
 
-def _split(task: Task, name: Any) -> set[bytes]:
+def _split(task: Task, name: SplitName) -> set[bytes]:
     """Keys of the samples that were looked at."""
     split = task.split(name)
     _must(len(split) > 0, f"has no samples in {name}")
@@ -90,11 +90,9 @@ def _split(task: Task, name: Any) -> set[bytes]:
 
 def _target(targets: Tensor, target: TargetSpec, name: str) -> None:
     shape, classes = ((), target.count) if isinstance(target, Classes) else ((target.count,), target.classes)
-    asked = f"{target}"
     _must(targets.dtype == torch.int64, f"has targets of {targets.dtype} in {name}, and int64 is asked for")
-    _must(
-        tuple(targets.shape[1:]) == shape, f"has targets of the shape {tuple(targets.shape[1:])} in {name}, not {asked}"
-    )
+    found = tuple(targets.shape[1:])
+    _must(found == shape, f"has targets of the shape {found} in {name}, not {target}")
     low, high = int(targets.min()), int(targets.max())
     _must(low >= 0 and high < classes, f"has targets from {low} to {high} in {name}, and they are below {classes}")
 

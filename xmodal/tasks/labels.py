@@ -34,13 +34,12 @@ def refuse_unclear(labels: Sequence[str], places: Sequence[str]) -> None:
         UsageError: one begins or ends with a blank, has a character that does not print, or has letters and accents
             apart that Unicode writes as one.
     """
+    why = "it would be a class of its own, beside one that looks the same"
     for label, place in zip(labels, places, strict=True):
         if not unicodedata.is_normalized("NFC", label):
             what = f"the label '{label}' has an accent apart from its letter"
-            why = "it would be a class of its own, beside one that looks the same"
             raise UsageError(what, where=place, why=why, fix="save the labels in Unicode's composed form, NFC")
         if label != label.strip() or not label.isprintable():
-            why = "it would be a class of its own, beside one that looks the same"
             what = f"the label {label!r} has a blank at an end, or a character that does not print"
             raise UsageError(what, where=place, why=why, fix="take that character out")
 
