@@ -229,7 +229,9 @@ def test_an_installed_body_is_verified_and_its_origin_kept(tiny_bert: Path) -> N
 
     place = sources.install("bodies", "minilm-l6", build)
     # What lies there is whole, and still not the body of that name.
-    assert "belong to different models" in refusal(BertOptions(name="minilm-l6", layers="0:3")).why
+    error = refusal(BertOptions(name="minilm-l6", layers="0:3"))
+    assert "belong to different models" in error.why
+    assert error.fix == "fetch it again: xmodal get body minilm-l6 --force"
     options = BertOptions(name="minilm-l6", path=str(place))
     source = build_body(options, seed=0).source
     assert (source["route"], source["origin"], source["cautions"]) == ("test", "nowhere", "not the real one")

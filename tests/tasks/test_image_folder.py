@@ -151,6 +151,14 @@ def test_a_pipe_that_is_called_an_image_is_told(folder: Path) -> None:
         images(folder)
 
 
+def test_classes_that_are_numbers_go_by_value(folder: Path) -> None:
+    names = sorted((folder / "train").iterdir())
+    for split in ("train", "val", "test"):
+        for name, number in zip([place.name for place in names], ("10", "9"), strict=False):
+            (folder / split / name).rename(folder / split / number)
+    assert ImagesOptions(path=str(folder)).classes() == ["9", "10"]
+
+
 def test_a_folder_without_images_is_no_class(folder: Path) -> None:
     (folder / "train" / "bird").mkdir()
     with pytest.raises(UsageError, match="the folder bird has no images"):

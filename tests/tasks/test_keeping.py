@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,6 +146,26 @@ def test_faults_of_a_task_are_said(said: dict[str, Any], word: str) -> None:
 def test_faults_of_a_split_are_said(change: Callable[[Batch, Tensor], Any], word: str) -> None:
     with pytest.raises(XmodalError, match=word):
         hold(Whole(change), OPTIONS, "package")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ([1, 2], "gives list for train, which lacks batch, digest"),
+        (SimpleNamespace(batch=None, digest=None), "gives SimpleNamespace for train, which lacks __len__"),
+    ],
+)
+def test_what_is_no_split_is_said(given: Any, word: str) -> None:
+    task = Whole()
+    task.split = lambda name: given  # type: ignore[method-assign]
+    with pytest.raises(XmodalError, match=word):
+        hold(task, OPTIONS, "package")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_looked_at_is_said() -> None:
+    with pytest.raises(XmodalError, match="the task 'whole' cannot be looked at: Type") as caught:
+        hold(Whole(lambda b, _: Batch(b.samples, 3, b.mask)), OPTIONS, "package")  # type: ignore[arg-type]
+    assert caught.value.fix.startswith("mend it in package")
 
 
 def test_what_is_no_task_is_said() -> None:

@@ -115,6 +115,9 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD.replace("y", "x"), {}, "training has one class"),
         (GOOD.replace("C,y,test", "C,y ,test"), {}, "t.csv:5: the label 'y ' has a blank at an end"),
         (GOOD.replace("C,y,test", "C,e\u0301,test"), {}, "t.csv:5: the label 'e\u0301' has an accent apart"),
+        (GOOD.replace("x", "1").replace("y", "01"), {}, "t.csv:3: the labels '1' and '01' are one number"),
+        (GOOD.replace("x", "1.0").replace("y", "1"), {}, "t.csv:3: the labels '1.0' and '1' are one number"),
+        (GOOD.replace("y", "NaN"), {}, "t.csv:3: the label 'NaN' is no label"),
         (
             GOOD.replace(",", ";").replace("C;y", "C;y,5"),
             {},

@@ -86,7 +86,12 @@ def _values(options: BodyOptions, body: Body, seed: int) -> Values:
                 tensors[site] = init.random_tensor(site, parameter.shape, draw, seed)
         return Values(tensors, _deviation(body, variant), {"source": options.init})
     folder = Path(options.path) if options.path else _fetched(options.name)
-    tensors, token_rms = read_pretrained(folder / "model.safetensors", body)
+    try:
+        tensors, token_rms = read_pretrained(folder / "model.safetensors", body)
+    except DamagedError as error:
+        if not options.path:
+            error.fix = f"fetch it again: {sources.command('bodies', options.name)} --force"
+        raise
     source = {"source": options.path or options.name, **sources.provenance(folder)}
     change = {"statistics": init.matched_tensor, "permuted": init.permuted_tensor}.get(scheme)
     if change:

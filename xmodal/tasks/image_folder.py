@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
-from xmodal.tasks.labels import at_least_two, existing, inside, numbers_of, refuse_unclear
+from xmodal.tasks.labels import at_least_two, classes_of, existing, inside, numbers_of, refuse_unclear
 from xmodal.tasks.numbers import deviation_of
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, Continuous, SplitName, TargetSpec
@@ -81,7 +81,7 @@ class ImagesOptions(TaskOptions):
             what, fix = f"the folder {empty[0].name} has no images", "put some there, or remove it"
             raise UsageError(what, where=str(empty[0]), why="a folder is a class", fix=fix)
         refuse_unclear([folder.name for folder in folders], list(map(str, folders)))
-        return [folder.name for folder in folders]
+        return classes_of([folder.name for folder in folders])
 
     def files(self, split: SplitName) -> list[Path]:
         """The images of a split, or all where there are no folders of splits.

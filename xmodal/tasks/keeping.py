@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xmodal.components import blame
 from xmodal.errors import XmodalError
 from xmodal.tasks.held import keys
 from xmodal.tasks.options import TaskOptions
@@ -44,8 +45,17 @@ def hold(task: Task, options: TaskOptions, made_by: str) -> None:
             _must(not shared or bool(told), f"has samples of train in {name}, and does not tell it as `repeated`")
         _must(not seen["val"] & seen["test"], "has samples of val in test")
     except _Unkept as fault:
-        fix = f"mend it in {made_by}: the how-to 'Add a task' says what a task keeps"
-        raise XmodalError(f"the task '{options.name}' {fault}", where=made_by, fix=fix) from None
+        raise _broken(options.name, str(fault), made_by) from None
+    except XmodalError:
+        raise
+    except Exception as error:  # of a stranger's code, or of ours when it looks at what that gave
+        told = blame(error)
+        raise told or _broken(options.name, f"cannot be looked at: {type(error).__name__}: {error}", made_by) from error
+
+
+def _broken(name: str, fault: str, made_by: str) -> XmodalError:
+    fix = f"mend it in {made_by}: the how-to 'Add a task' says what a task keeps"
+    return XmodalError(f"the task '{name}' {fault}", where=made_by, fix=fix)
 
 
 def _whole(task: Any, options: TaskOptions) -> None:
@@ -65,6 +75,8 @@ def _whole(task: Any, options: TaskOptions) -> None:
 def _split(task: Task, name: SplitName) -> set[bytes]:
     """Keys of the samples that were looked at."""
     split = task.split(name)
+    lacking = [method for method in ("__len__", "batch", "digest") if not hasattr(split, method)]
+    _must(not lacking, f"gives {type(split).__name__} for {name}, which lacks {', '.join(lacking)}")
     _must(len(split) > 0, f"has no samples in {name}")
     digest = split.digest()
     _must(isinstance(digest, str) and digest == task.split(name).digest(), f"gives {name} another digest every time")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +34,11 @@ def refuse_unclear(labels: Sequence[str], places: Sequence[str]) -> None:
 
     Raises:
         UsageError: one begins or ends with a blank, has a character that does not print, or has letters and accents
-            apart that Unicode writes as one.
+            apart that Unicode writes as one; it is `nan`, which programs write for nothing; or it is the number that
+            another is, written otherwise.
     """
     why = "it would be a class of its own, beside one that looks the same"
+    written: dict[float, str] = {}
     for label, place in zip(labels, places, strict=True):
         if not unicodedata.is_normalized("NFC", label):
             what = f"the label '{label}' has an accent apart from its letter"
@@ -42,6 +46,21 @@ def refuse_unclear(labels: Sequence[str], places: Sequence[str]) -> None:
         if label != label.strip() or not label.isprintable():
             what = f"the label {label!r} has a blank at an end, or a character that does not print"
             raise UsageError(what, where=place, why=why, fix="take that character out")
+        value = _value(label)
+        if value is not None and isnan(value):
+            why, fix = "it stands for a number that is not there", "take the sample out, or call the class otherwise"
+            raise UsageError(f"the label '{label}' is no label", where=place, why=why, fix=fix)
+        if value is not None and written.setdefault(value, label) != label:
+            what = f"the labels '{written[value]}' and '{label}' are one number"
+            raise UsageError(what, where=place, why="they would be two classes", fix="write all labels in one way")
+
+
+def _value(label: str) -> float | None:
+    """Of `nan` and of what is written as a whole number; 1.1 and 1.10 may be two places in a hierarchy."""
+    with suppress(ValueError):
+        value = float(label) if len(label) < _DIGITS and label.isascii() and "_" not in label else inf
+        return value if isnan(value) or value.is_integer() else None
+    return None
 
 
 def unseen(labels: Sequence[str], classes: Sequence[str]) -> list[str]:
