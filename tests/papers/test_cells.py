@@ -57,6 +57,27 @@ def test_as_published_the_last_step_counts_and_the_known_faults_are_on() -> None
     assert by_row(wanted(columns=["mnist"], scale="full"))["random"].legacy.read_padding is None
 
 
+def test_as_published_gpt2_starts_as_it_did_then() -> None:
+    """The papers' random GPT-2 was not scaled: a factor of 4.9 in what writes to the residual stream of 12 blocks."""
+    for name in WHOLE:
+        for cell in cells_of(wanted(name, scale="full")):
+            for made in filter(None, (cell.recipe, cell.before)):
+                assert made.body.init != "random" or not made.body.name.startswith("gpt2"), (name, cell.row)
+        audited = [cell.recipe for cell in cells_of(wanted(name, scale="full", protocol="audited")) if cell.recipe]
+        assert "random:flat" not in {made.body.init for made in audited}
+    rows = by_row(wanted("lu2021/table8", scale="full"))
+    assert {rows[f"random-{layers}"].body.init for layers in (12, 24, 36)} == {"random:flat"}
+    assert by_row(wanted("lu2021/table21", columns=["mnist"], scale="full"))["output"].body.init == "random:flat"
+    own = by_row(wanted("lu2021/table8", scale="full", overrides=["body.init=permuted"], rows=["random-12"]))
+    assert own["random-12"].body.init == "permuted"
+
+
+def test_as_published_embeddings_start_with_a_deviation_of_one() -> None:
+    for task in ("listops", "remote-homology"):
+        rows = by_row(wanted(columns=[task], scale="full")).values()
+        assert {(made.tokenizer.init, made.tokenizer.std) for made in rows} == {("normal", 1.0)}
+
+
 def test_audited_no_fault_is_on() -> None:
     for made in by_row(wanted("lu2021/table13", columns=["listops"], protocol="audited", scale="full")).values():
         assert made.legacy is None
@@ -89,9 +110,9 @@ def test_rothermels_arms() -> None:
     rows = by_row(wanted("rothermel2021/table1", columns=["listops"], scale="full"))
     said = {row: (made.body.init, made.freeze, made.train.batch_size, made.train.steps) for row, made in rows.items()}
     assert said == {
-        "frozen-random": ("random", "body - ln - pos", 8, 300_000),
+        "frozen-random": ("random:flat", "body - ln - pos", 8, 300_000),
         "frozen-pretrained": ("pretrained", "body - ln - pos", 8, 300_000),
-        "unfrozen-random": ("random", "none", 8, 300_000),
+        "unfrozen-random": ("random:flat", "none", 8, 300_000),
         "unfrozen-pretrained": ("pretrained", "none", 8, 300_000),
     }
     assert len({made.name for made in rows.values()}) == 4

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from xmodal.engine import Learners
 from xmodal.recipe import Recipe
 from xmodal.recipe.source import shipped
 from xmodal.run import session
-from xmodal.run.events import Event
+from xmodal.run.events import Evaluated, Event
 from xmodal.run.result import read_result
 from xmodal.study.arms import make_arms
-from xmodal.study.attempts import Attempt
+from xmodal.study.attempts import Attempt, Job
 from xmodal.study.beside import Beside, groups
 from xmodal.study.design import Design, make_design
 from xmodal.study.factors import Asked
@@ -61,6 +63,40 @@ def test_a_study_that_is_stopped_goes_on(design: Design, tmp_path: Path) -> None
     with pytest.raises(Interrupted):
         run_study(design, out=tmp_path / "broken", together=4, stop=lambda: next(asked))
     assert run_study(design, out=tmp_path / "broken", together=4).result == whole
+
+
+@pytest.mark.parametrize("spec", ["body - ln - pos", "body - ln - pos + input"])
+@pytest.mark.parametrize("looks", [2, 3, 5, 7, 8])
+def test_a_group_that_is_killed_ends_with_the_same_bits(design: Design, tmp_path: Path, spec: str, looks: int) -> None:
+    """After so many looks: between those of one step, or where one run has ended and others have not."""
+    recipe = design.arms.control.recipe
+    jobs = []
+    for seed, steps in enumerate((4, 6, 6)):
+        train = recipe.train.model_copy(update={"steps": steps, "patience": None})
+        jobs.append((recipe.model_copy(update={"freeze": spec, "seed": seed, "train": train}), True))
+    counted = itertools.count(1)
+
+    def kill(_: int, event: Event) -> None:
+        if isinstance(event, Evaluated) and event.split == "val" and next(counted) == looks:
+            raise KeyboardInterrupt
+
+    whole = _made(jobs, tmp_path / "whole", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        _made(jobs, tmp_path / "broken", kill)
+    assert _made(jobs, tmp_path / "broken", lambda *_: None) == whole
+    assert len(set(whole)) == 3
+
+
+def _made(jobs: Sequence[Job], out: Path, listen: Callable[[int, Event], None]) -> list[bytes]:
+    """The last checkpoint of each, made in one group."""
+    made = {n: what for n, what in Beside(out, lambda: False, listen, 8).follow(jobs) if isinstance(what, Attempt)}
+    folders = [run.folder for number in range(len(jobs)) if (run := made[number].run)]
+    return [b"".join(_bytes(folder / "checkpoint" / "last.safetensors")) for folder in folders]
+
+
+def _bytes(file: Path) -> Iterator[bytes]:
+    for name, tensor in sorted(load_file(file).items()):
+        yield name.encode() + tensor.numpy().tobytes()
 
 
 def test_a_run_that_cannot_start_is_the_end_of_that_one(

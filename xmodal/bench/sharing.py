@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from xmodal.bench.timing import ANOTHER, alternate, by_hand, endless, peak, row
@@ -47,23 +46,14 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
 def step_of(recipe: Any, count: int) -> Callable[[], None]:
     """A step of that many learners of a recipe, all with its seed."""
     from xmodal.errors import UsageError
-    from xmodal.run.bare import bare_loop
-    from xmodal.run.drive import Group
-    from xmodal.run.loop import Asked
+    from xmodal.run.bare import step_beside
     from xmodal.run.session import task_of
 
-    task, group = task_of(recipe), Group()
-    loops: list[Any] = []
-    asked: list[Asked] = []
-    for _ in range(count):  # each meets the others before the next takes memory for itself
-        loops.append(bare_loop(recipe, task, Path()).asking(lambda _: None))
-        asked.append(next(loops[-1]))
-        group.meet(asked[-1].job.model)
+    taken = step_beside(recipe, task_of(recipe), count)
 
     def step() -> None:
-        asked[:] = [loop.send(answer) for loop, answer in zip(loops, group.answer(asked), strict=True)]
-        if group.broken:
+        if why := taken():
             what = f"learners of {recipe.name} share no pass"
-            raise UsageError(what, where="xmodal bench learners", why=group.broken, fix=ANOTHER)
+            raise UsageError(what, where="xmodal bench learners", why=why, fix=ANOTHER)
 
     return step

@@ -37,7 +37,7 @@ def reproduce(
     from xmodal.papers.library import find_table
     from xmodal.papers.reproduce import make_plan
     from xmodal.papers.reproduce import reproduce as run
-    from xmodal.study.cost import suitable
+    from xmodal.study.ways import suitable
 
     wanted = Wanted(find_table(table), scale, protocol, task or (), row or (), override or (), tiny)
     plan = make_plan(wanted, seeds)

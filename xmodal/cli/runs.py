@@ -121,8 +121,13 @@ def ablate(
     out: Annotated[Path, typer.Option(help="Folder of all runs and studies.")] = Path("runs"),
     workers: Workers = None,
     together: Annotated[
-        int, typer.Option(min=0, help="Runs at a time that share each pass through a frozen body, in this process.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Runs at a time that share each pass through a frozen body, in this process; by itself where a few "
+            "steps say that it pays. 0 never.",
+        ),
+    ] = None,
     tiny: Tiny = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -149,13 +154,18 @@ def ablate(
     ran, made = 0, None if dry_run else finished(out, question)
     if made is None:
         from xmodal.study.arms import make_arms
-        from xmodal.study.cost import preview_of, suitable
+        from xmodal.study.cost import preview_of
         from xmodal.study.design import make_design
         from xmodal.study.study import Interrupted, run_study
+        from xmodal.study.ways import Way, begin, companions, suitable
 
         design = make_design(make_arms(asked), **judged)
-        count = 0 if together else suitable(design) if workers is None else workers
-        preview = preview_of(design, out, count, together)
+        way = None
+        if together or workers is not None:
+            way = Way(workers or 0, together or 0)
+        elif together is not None:
+            way = Way(suitable(design))
+        preview = preview_of(design, out, way)
         if dry_run and as_json:
             return console.write(json.dumps(preview, indent=2))
         console.show_preview(preview, result=dry_run)
@@ -163,13 +173,17 @@ def ablate(
             return None
         if not yes and not confirmed():
             return console.say("nothing was run")
+        if way is None:
+            way = Way(preview["cost"]["workers"], preview["cost"]["together"])
+            if companions(design) > 1 and preview["cost"]["runs"]:
+                begin(design, out, way.together)
         try:
             with watched() as (stop, listen):
                 study = run_study(
                     design,
                     out=out,
-                    workers=count,
-                    together=together,
+                    workers=way.workers,
+                    together=way.together,
                     listen=listen,
                     stop=stop,
                     question=question,

@@ -27,6 +27,8 @@ LEAST = 0.5
 """Share of a model that must be held once for all; where more is each learner's own, one pass saves nothing."""
 _FROZEN: dict[str, bool] = {}
 """Whether enough is frozen, by what recipes have in common."""
+_BODY = "body."
+"""How the names of a body's tensors begin in a model."""
 _SAME = ("pretrained", "run:")
 """Starts of inits that give every seed the same body."""
 
@@ -90,7 +92,10 @@ class Learners:
 
 
 def share(models: Sequence[nn.Module]) -> dict[str, list[Tensor]]:
-    """Lets models of one architecture hold once what is frozen and equal in all of them.
+    """Lets models of one architecture hold once what of them is frozen and equal.
+
+    Frozen parameters outside the body, which may be equal by accident, are each model's own: so it does not depend on
+    who is there whether they are stacked.
 
     Returns:
         The others of their parameters and buffers by name, each model's own in their order.
@@ -101,9 +106,12 @@ def share(models: Sequence[nn.Module]) -> dict[str, list[Tensor]]:
         those = [value, *(other[name] for other in others)]
         if value.is_meta:
             continue  # token embeddings, which no body holds
-        if any(each.requires_grad for each in those) or not all(torch.equal(value, each) for each in those[1:]):
-            own[name] = those
-        else:
+        apart = isinstance(value, nn.Parameter) and not name.startswith(_BODY)
+        if not (apart or any(each.requires_grad for each in those)) and all(
+            torch.equal(value, each) for each in those[1:]
+        ):
             for each in those[1:]:
                 each.data = value.data
+        else:
+            own[name] = those
     return own

@@ -202,6 +202,9 @@ def _made(wanted: Wanted, name: str, base: Recipe, column: str, own: Sequence[st
     suffix = "" if wanted.scale == "full" else f"-{wanted.scale}"
     said.append(f"name={re.sub(r'[^A-Za-z0-9._-]+', '-', label)[:58]}{suffix}")
     recipe = load_recipe(shipped()[name], [*said, *wanted.overrides_of(column)], tiny=wanted.tiny)
+    if init := rules.inits.get(recipe.body.name, {}).get(recipe.body.init):
+        said.append(f"body.init={init}")
+        recipe = load_recipe(shipped()[name], [*said, *wanted.overrides_of(column)], tiny=wanted.tiny)
     if rules.last_step:
         # One look, at the end: there is nothing that validation could choose.
         train = recipe.train.model_copy(update={"eval_every": recipe.train.steps, "patience": None})

@@ -91,6 +91,8 @@ class Protocol(Options):
     """`KEY=VALUE` for every cell."""
     tasks: dict[str, list[str]]
     """`KEY=VALUE` for every cell of a column."""
+    inits: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """What another scheme a body was started with, by body and by the recipe's `body.init`."""
     differences: list[Remark]
     """How it still differs from what the paper did, as far as no key of a recipe says it."""
 

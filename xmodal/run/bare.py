@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from xmodal.assemble import Assembled, Model, assemble
 from xmodal.engine import Kept, Prefix, Surgery, left_of, operate, prefix_of, reader
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
-from xmodal.run.loop import Job, Loop
+from xmodal.run.drive import Group
+from xmodal.run.loop import Answer, Asked, Job, Loop
 from xmodal.run.order import Order
 from xmodal.run.precision import automatic
 from xmodal.tasks.splits import lengths_of
@@ -30,6 +31,32 @@ def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
         folder: where checkpoints would go, once it comes to a look or to its end.
     """
     return Loop(job_of(recipe, ready(recipe), task, folder))
+
+
+def step_beside(recipe: Recipe, task: Task, count: int) -> Callable[[], str]:
+    """A step of so many learners of a recipe in one pass; what is called says why they share none, or nothing.
+
+    Args:
+        recipe: as `endless` has it.
+        task: the recipe's.
+        count: of learners, all with the recipe's seed.
+    """
+    group = Group()
+    loops: list[Generator[Asked, Answer | None, None]] = []
+    asked: list[Asked] = []
+    for _ in range(count):  # each meets the others before the next takes memory for itself
+        loops.append(bare_loop(recipe, task, Path()).asking(lambda _: None))
+        asked.append(next(loops[-1]))
+        group.meet(asked[-1].job.model)
+
+    def step() -> str:
+        for place, answer in enumerate(group.answer(asked)):
+            if isinstance(answer, BaseException):
+                raise answer
+            asked[place] = loops[place].send(answer)
+        return group.broken
+
+    return step
 
 
 def ready(recipe: Recipe) -> Assembled:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from math import inf
 from time import perf_counter
 from typing import TypeVar
 
@@ -31,25 +32,40 @@ def _sent(steps: Steps[Made], answer: Answer | BaseException | None) -> Asked:
     return steps.throw(answer) if isinstance(answer, BaseException) else steps.send(answer)
 
 
-def together(runs: Mapping[int, Steps[Made]]) -> Iterator[tuple[int, Made]]:
+def together(
+    runs: Mapping[int, Steps[Made]], until: Callable[[Made], float] = lambda _: 0
+) -> Iterator[tuple[int, Made]]:
     """Drives runs side by side, one step of each at a time, and yields each as it ends.
 
     Their models must be such as `Learners` takes. From a step on that goes wrong for all of them together, where memory
     is short for one, each takes its steps by itself; what goes wrong then is thrown into the run.
+
+    The last bits of a matrix product depend on how many rows it has. So those that are further along, as runs may be
+    that go on, wait for the others; and who takes part in a step is who took part in it before, with another in the
+    place of one that has ended since. Then a group that goes on ends with the bits of one that was never interrupted.
+
+    Args:
+        runs: by number.
+        until: of what a run became, before which step it took part in the passes of this group.
     """
-    group = Group()
+    group, there = Group(), dict.fromkeys(runs, inf)
+    asked: dict[int, Asked] = {}
     answers: dict[int, Answer | BaseException | None] = dict.fromkeys(runs)
     try:
         while answers:
-            asked: dict[int, Asked] = {}
             for number, answer in answers.items():
                 try:
                     asked[number] = _sent(runs[number], answer)
                 except StopIteration as ended:
+                    asked.pop(number, None)
+                    there[number] = until(ended.value)
                     yield number, ended.value
                 else:
                     group.meet(asked[number].job.model)
-            answers = dict(zip(asked, group.answer(list(asked.values())), strict=True))
+            step = min((one.step for one in asked.values()), default=0)
+            now = [number for number, one in asked.items() if one.step == step]
+            places = [now.index(number) if number in now else None for number, end in there.items() if step < end]
+            answers = dict(zip(now, group.answer([asked[number] for number in now], places), strict=True))
     finally:
         for run in runs.values():
             run.close()  # whatever happened, no run folder stays claimed
@@ -75,11 +91,18 @@ class Group:
                 share([first, model])
             self._met[id(model)] = model
 
-    def answer(self, asked: Sequence[Asked]) -> Sequence[Answer | BaseException]:
-        """An answer for each, or what went wrong."""
-        if len(asked) > 1 and not self.broken:
+    def answer(self, asked: Sequence[Asked], places: Sequence[int | None] = ()) -> Sequence[Answer | BaseException]:
+        """An answer for each, or what went wrong.
+
+        Args:
+            asked: those of one step.
+            places: which of them goes where in the pass, each once by its number in `asked`; None is a place that any
+                may fill. Without places they go in their order.
+        """
+        places = places or range(len(asked))
+        if asked and len(places) > 1 and not self.broken:
             try:
-                return self._together(asked)
+                return self._together(asked, places)
             except Exception as error:  # whatever a model does that was not made for a stack; alone it may do well
                 self.broken, self._learners = f"{type(error).__name__}: {error}", None
                 for one in asked:
@@ -87,8 +110,9 @@ class Group:
                         parameter.grad = None
         return [_alone(one) for one in asked]
 
-    def _together(self, asked: Sequence[Asked]) -> Sequence[Answer | BaseException]:
-        models = [one.job.model for one in asked]
+    def _together(self, asked: Sequence[Asked], places: Sequence[int | None]) -> Sequence[Answer | BaseException]:
+        row = [asked[place or 0] for place in places]
+        models = [one.job.model for one in row]
         if self._learners is None or self._now != [id(model) for model in models]:
             self._learners, self._now = Learners(models), [id(model) for model in models]
             if self._learners.shared < LEAST:
@@ -96,7 +120,8 @@ class Group:
                 return self.answer(asked)
         began = perf_counter()
         with asked[0].job.arithmetic():
-            losses = self._learners.losses([one.batch for one in asked])
+            losses = self._learners.losses([one.batch for one in row])
+        losses = losses[[places.index(number) for number in range(len(asked))]]
         losses.sum().backward()
         each = (perf_counter() - began) / len(asked)
         return [Answer(loss, each) for loss in losses.detach()]

@@ -232,19 +232,36 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+_UNSAYING = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised where an `environment.json` is not there, or is none."""
+
+
 def made_with(folder: Path) -> dict[str, str]:
     """Versions, threads and processor that a run was made with, as its folder says; `UNSAID` where it does not.
 
     Folders of earlier versions have no digest in `environment.json`, and are believed.
     """
     try:
-        said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        said = _surroundings(folder)
         if "digest" in said and not is_sealed(said):
             return dict.fromkeys((*versions(), *_MACHINE), CHANGED)
         told = said["versions"] | {key: said.get(key, UNSAID) for key in _MACHINE}
         return {str(key): str(value) for key, value in told.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except _UNSAYING:
         return dict.fromkeys((*versions(), *_MACHINE), UNSAID)
+
+
+def beside(folder: Path) -> int:
+    """How many other runs the one in `folder` was made beside; 0 where that is not said."""
+    try:
+        count = _surroundings(folder)["beside"]
+    except _UNSAYING:
+        return 0
+    return count if isinstance(count, int) else 0
+
+
+def _surroundings(folder: Path) -> Any:
+    return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
 
 
 def comparable(result: Result | Mapping[str, Any]) -> dict[str, Any]:

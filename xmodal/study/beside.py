@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
 
 from xmodal.engine import company
 from xmodal.run.drive import Steps, together
 from xmodal.run.events import Event
+from xmodal.run.result import beside
 from xmodal.study.attempts import NO_MEMORY, Attempt, Happening, Job, attempt, attempting
 
 
@@ -29,7 +32,8 @@ class Beside:
             for number in group:
                 yield number, None
             again = []
-            for number, made in together({number: self._run(number, jobs[number], len(group) - 1) for number in group}):
+            runs = {number: self._run(number, jobs[number], len(group) - 1) for number in group}
+            for number, made in together(runs, partial(_until, len(group) - 1)):
                 if len(group) > 1 and made.error.startswith(NO_MEMORY):
                     again.append(number)  # it may have room for itself
                 else:
@@ -47,6 +51,18 @@ class Beside:
 
     def _listener(self, number: int) -> Callable[[Event], None]:
         return lambda event: self.listen(number, event)
+
+
+def _until(others: int, made: Attempt) -> float:
+    """Before which step a run took part in the passes of its group: of as many others, as far as its folder says."""
+    run = made.run
+    if not run or (not run.ran and beside(run.folder) != others):
+        return 0
+    if run.result.status == "interrupted":
+        return inf
+    return run.result.steps + (
+        run.result.status == "diverged"
+    )  # which took no step with the gradients that it asked for
 
 
 def groups(jobs: Sequence[Job], most: int) -> list[list[int]]:

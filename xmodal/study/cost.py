@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import ceil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from xmodal.engine import company
 from xmodal.errors import MissingError
 from xmodal.recipe import Recipe
-from xmodal.run.bare import bare_loop, endless, resolve
+from xmodal.run.bare import bare_loop, endless, step_beside
 from xmodal.run.events import Evaluating, Stepped
 from xmodal.run.session import task_of
 from xmodal.run.threads import threads
 from xmodal.study.attempts import cores, there
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
 from xmodal.study.study import lacking
+from xmodal.study.ways import Way, begun, companions, suitable
 
 STEPS, BATCHES = 3, 2
 """Most steps, and batches of evaluation, that are timed for an arm; before each one is taken that is not."""
 LONG = 2.0
 """Seconds after which enough of an arm has been seen."""
-SPARE = 2**30
-"""Bytes that a process needs beside its model: Python, torch and a batch."""
-MOST_WORKERS = 8
-"""Most processes unless more are asked for."""
+WORTH = 1.25
+"""How much sooner a study must end whose runs share passes, for them to do so unasked."""
 
 
-def preview_of(design: Design, out: Path, workers: int, together: int = 0) -> dict[str, Any]:
+def preview_of(design: Design, out: Path, way: Way | None = None) -> dict[str, Any]:
     """`design.preview()`, and in `cost` what is missing of it: runs, seconds and bytes of checkpoints.
 
     A few steps of every arm are timed, and nothing is written. Seconds are at most so many, if no run stops before its
@@ -39,55 +41,49 @@ def preview_of(design: Design, out: Path, workers: int, together: int = 0) -> di
     Args:
         design: what is to be run.
         out: folder of all runs, of which those that are finished cost nothing.
-        workers: processes that will share the work.
-        together: runs that will share a pass, as far as their arms can, which `sharing` of them can; the seconds are
-            those of one after another.
+        way: how runs are made at the same time. None is as the study was begun; for a new one, as many processes as
+            suit this machine, or passes that are shared, if a study of these would end sooner by `WORTH`. In `cost` it
+            says which, as `workers` and `together`; `sharing` of the arms share a pass then.
     """
-    said: dict[str, Any] = {"workers": max(workers, 1), "together": together, "runs": None, "seconds": None}
-    said |= {"disk": None, "unknown": "", "sharing": None}
-    if together > 1:
-        said["sharing"] = sum(bool(company(arm.recipe)) for arm in design.arms.arms)
+    ways = [way] if way else _open(design, out)
+    said: dict[str, Any] = {"runs": None, "seconds": None, "disk": None, "unknown": ""}
+    chosen = ways[0]
     try:
-        said |= _cost(design, out, max(workers, 1))
+        missing = _missing(design, out) or lacking(design, out)
+        seconds = [_seconds(missing, each) for each in ways]
+        if missing and seconds[-1] * WORTH < seconds[0]:
+            chosen = ways[-1]
+        # The best parameters once, the last ones with the two moments of Adam.
+        disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
+        said |= {"runs": len(missing), "seconds": round(seconds[ways.index(chosen)], 1), "disk": disk}
     except MissingError as error:
         said["unknown"] = str(error).splitlines()[0]
+    sharing = sum(bool(company(arm.recipe)) for arm in design.arms.arms) if chosen.together > 1 else None
+    said |= {"workers": max(chosen.workers, 1), "together": chosen.together, "sharing": sharing}
     return design.preview() | {"cost": said}
 
 
-def suitable(design: Design) -> int:
-    """How many processes suit this machine: one for each core, as far as memory holds; one for an accelerator."""
-    recipes = [arm.recipe for arm in design.arms.arms]
-    if any(resolve(recipe).device != "cpu" for recipe in recipes):
-        return 1
-    threads = max(recipe.threads or 1 for recipe in recipes)
-    # Parameters, gradients and two moments of Adam, all in float32 and of all of them: more than is ever needed.
-    each = 16 * max(arm.total for arm in design.arms.arms) + SPARE
-    return max(1, min(cores() // threads, _free_memory() // each, MOST_WORKERS))
+def _open(design: Design, out: Path) -> list[Way]:
+    """The ways that a study may be made in of which nobody said how: the ordinary one first."""
+    alone, count = Way(suitable(design)), companions(design)
+    before = begun(design, out)
+    if before is not None:
+        return [Way(0, before) if before > 1 else alone]
+    return [alone, *([Way(0, count)] if count > 1 else [])]
 
 
-def _free_memory() -> int:
-    """Bytes; as much as anybody could want where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return 2**62
-
-
-def _cost(design: Design, out: Path, workers: int) -> dict[str, Any]:
-    missing = _missing(design, out) or lacking(design, out)
-    seconds = 0.0
-    for arm in design.arms.arms:
+def _seconds(missing: Sequence[Trial], way: Way) -> float:
+    """Of what is missing, made in this way; infinite where its runs share no pass after all."""
+    seconds, workers = 0.0, max(way.workers, 1)
+    for arm in {trial.arm.name: trial.arm for trial in missing}.values():
         ours = [trial for trial in missing if trial.arm is arm]
-        if ours:
-            with threads(arm.recipe.threads or max(1, cores() // workers)):
-                train, test = _seconds(arm.recipe)
-            seconds += (
-                sum(trial.share for trial in ours) * train + sum(trial.purpose != "tuning" for trial in ours) * test
-            )
-    # The best parameters once, the last ones with the two moments of Adam.
-    disk = sum(4 * 4 * trial.arm.trainable for trial in missing)
-    return {"runs": len(missing), "seconds": round(seconds / workers, 1), "disk": disk}
+        with threads(arm.recipe.threads or max(1, cores() // workers)):
+            times = _times(arm.recipe)
+            if way.together > 1 and company(arm.recipe):
+                times = replace(times, step=_beside(arm.recipe, way.together))
+        seconds += sum(trial.share * times.train(trial.recipe) for trial in ours)
+        seconds += sum(times.test for trial in ours if trial.purpose != "tuning")
+    return seconds / workers
 
 
 def _missing(design: Design, out: Path) -> list[Trial]:
@@ -105,18 +101,46 @@ def _missing(design: Design, out: Path) -> list[Trial]:
     return [trial for trial in design.trials() if not is_there(trial)]
 
 
-def _seconds(recipe: Recipe) -> tuple[float, float]:
-    """Of training with its looks at validation, and of the test."""
+@dataclass(frozen=True)
+class _Times:
+    """Seconds of a run: until it is ready, of a step, of a look at validation, and of the test."""
+
+    ready: float
+    step: float
+    look: float
+    test: float
+
+    def train(self, recipe: Recipe) -> float:
+        options = recipe.train
+        return self.ready + options.steps * self.step + ceil(options.steps / options.eval_every) * self.look
+
+
+def _times(recipe: Recipe) -> _Times:
     began = perf_counter()
-    options, task = recipe.train, task_of(recipe)
+    task = task_of(recipe)
     with TemporaryDirectory() as folder:  # one that diverges saves itself
         loop = bare_loop(endless(recipe), task, Path(folder))
         ready = perf_counter() - began
         step = _each(loop.events(), Stepped, STEPS)
-    val, test = loop.job.val, task.split("test")
+    val, test, size = loop.job.val, task.split("test"), recipe.train.eval_batch_size
     batch = _each(loop.evaluate(val, "val"), Evaluating, BATCHES)
-    size, looks = options.eval_batch_size, ceil(options.steps / options.eval_every)
-    return ready + options.steps * step + looks * ceil(len(val) / size) * batch, ceil(len(test) / size) * batch
+    return _Times(ready, step, ceil(len(val) / size) * batch, ceil(len(test) / size) * batch)
+
+
+def _beside(recipe: Recipe, count: int) -> float:
+    """Seconds of a step of one of so many that share a pass; infinite where they share none, or have no room."""
+    try:
+        step = step_beside(endless(recipe), task_of(recipe), count)
+        if step():
+            return inf
+        began = perf_counter()
+        taken = 0
+        while taken < STEPS and perf_counter() - began < LONG:
+            step()
+            taken += 1
+        return (perf_counter() - began) / taken / count
+    except (MemoryError, torch.OutOfMemoryError):
+        return inf
 
 
 def _each(events: Any, kind: type, most: int) -> float:
