@@ -178,6 +178,20 @@ def test_numbers_that_are_no_weights(variant: Variant, family: str, dtype: torch
     assert name in error.what
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite(variant: Variant, family: str, value: float) -> None:
+    name = POSITION[family]
+
+    def spoilt(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        spoilt = tensors[name].clone()
+        spoilt.view(-1)[-1] = value
+        return tensors | {name: spoilt}
+
+    error = refusal(variant(spoilt))
+    assert isinstance(error, DamagedError)
+    assert error.what == f"{name} has numbers that are not finite"
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
 def test_a_half_written_file(variant: Variant, kept: float) -> None:
     options = variant(dict)

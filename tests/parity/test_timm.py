@@ -11,10 +11,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models import save_for_hf
 from torch import Tensor, nn
 
 from xmodal.bodies.vit import Vit, VitOptions
 from xmodal.bodies.weights import build_body
+from xmodal.errors import UsageError
 from xmodal.tensors import Tokens
 from xmodal.types import Body
 
@@ -70,6 +72,31 @@ def test_features_are_those_of_timm(tmp_path: Path, variant: str) -> None:
     assert hidden.shape == wanted.shape
     assert body.prefix == model.num_prefix_tokens
     torch.testing.assert_close(hidden, wanted, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("vit_tiny_patch16_224", {"num_classes": 7, "in_chans": 1, "global_pool": "avg"}),
+        ("vit_small_patch14_reg4_dinov2", {"img_size": (70, 70)}),
+        ("vit_base_patch16_siglip_224", {}),
+    ],
+)
+def test_a_folder_that_timm_saved_is_that_model(tmp_path: Path, name: str, said: dict[str, Any]) -> None:
+    model: Any = timm.create_model(name, pretrained=False, depth=2, **said).eval()
+    save_for_hf(model, str(tmp_path), model_args={"depth": 2, **said}, safe_serialization=True)
+    body = build_body(VitOptions(name=f"timm:{name}", path=str(tmp_path)), seed=0).body.eval()
+    pixels = torch.empty(2, said.get("in_chans", 3), *model.patch_embed.img_size).normal_()
+    wanted = model.forward_features(pixels)
+    torch.testing.assert_close(body(patches(model, pixels)), wanted, rtol=0, atol=1e-5)
+
+
+def test_a_folder_of_another_architecture_says_so(tmp_path: Path) -> None:
+    save_for_hf(timm.create_model("resnet18", pretrained=False), str(tmp_path), safe_serialization=True)
+    with pytest.raises(UsageError, match="resnet18 is a ResNet, not a VisionTransformer"):
+        build_body(VitOptions(name="timm:resnet18", path=str(tmp_path)), seed=0)
 
 
 @torch.no_grad()

@@ -48,7 +48,14 @@ def test_the_task_is_what_it_says(tmp_path: Path) -> None:
     assert batch.mask.tolist() == [[True, True, True], [True, True, False]]
     assert batch.targets.tolist() == [0, 1]
     assert task.floors() == {"majority": 0.5}
-    assert task.coverage()["test"] == {"samples": 2, "truncated": 0, "skipped": 0, "unseen": 0, "repeated": 0}
+    assert task.coverage()["test"] == {
+        "samples": 2,
+        "truncated": 0,
+        "skipped": 0,
+        "unseen": 0,
+        "repeated": 0,
+        "in_val": 0,
+    }
 
 
 def test_every_format_holds_the_same(tmp_path: Path) -> None:
@@ -243,13 +250,14 @@ def test_the_released_folds() -> None:
 
 
 def test_unseen_labels_are_counted_against_the_samples_in_use(tmp_path: Path) -> None:
-    rows: list[tuple[str, object]] = [("ACD", 0), *[("MK", 7)] * 9]
-    task = homology(write_csv(tmp_path, train=rows), fraction=0.1, classes=2)
-    used = {int(label) for label in task.split("train").batch(torch.tensor([0])).targets}
-    assert len(task.split("train")) == 1
+    rows: list[tuple[str, object]] = [("ACD", 0), *[("MK", 7)] * 9, *[("WW", 9)] * 10]
+    task = homology(write_csv(tmp_path, train=rows), fraction=0.3, classes=3)
+    labels, truth = (task.split(name).batch(torch.arange(count)).targets for name, count in (("train", 6), ("test", 2)))
+    used = set(labels.tolist())
+    assert len(task.split("train")) == 6
+    assert used == {1, 2}
     assert task.coverage()["test"]["unseen"] == 1  # of the two labels in the test file, one is in no sample in use
-    assert task.floors()["majority"] == 0.5
-    assert used < {0, 1}
+    assert task.floors()["majority"] == float((truth == labels.mode().values).float().mean())
 
 
 def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:

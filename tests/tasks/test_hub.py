@@ -124,6 +124,12 @@ def test_a_split_must_be_whole_and_of_one_kind(tmp_path: Path) -> None:
     assert error.value.why == "number 1 of train is missing, for one"
     whole = lines(tmp_path / "whole", *shards, "data/train-00001-of-00003.csv", "validation.csv", "test.csv")
     assert len(whole.tables(0)["train"].cells) == 6
+    five = [f"train-{number}-of-5.CSV" for number in range(5)]
+    assert len(lines(tmp_path / "five", *five, "validation.csv", "test.csv").tables(0)["train"].cells) == 10
+    for name in ("train-{}-of-3.csv", "train-{}-of-3.CSV", "train-0000{}-of-00003-8a7b6c5d4e3f2a1b.csv"):
+        options = lines(tmp_path / name, *(name.format(number) for number in (0, 2)), "validation.csv", "test.csv")
+        with pytest.raises(MissingError, match="1 of the 3 files for train are not there"):
+            options.tables(0)
     options = lines(tmp_path / "both", "train.csv", "train.parquet", "validation.csv", "test.csv")
     with pytest.raises(UsageError, match="CSV and Parquet files for train"):
         options.tables(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,31 @@ def test_columns_and_shares_are_looked_at_before_anything_is_built(
     options = {"path": str(write(tmp_path)), "columns": ["a", "b"], "target_column": "a", **said}
     with pytest.raises(UsageError, match=message):
         SeriesOptions.model_validate(options).sample()
+
+
+@pytest.mark.parametrize(
+    ("dates", "row"),
+    [
+        (lambda n: f"2024-01-01T{23 - n // 60:02}:{59 - n % 60:02}", 3),  # the newest first
+        (lambda n: f"2024-01-{1 + n % 28:02}", 30),  # one series after another
+    ],
+)
+def test_time_that_runs_backwards_is_refused(tmp_path: Path, dates: Callable[[int], str], row: int) -> None:
+    file = write(tmp_path)
+    head, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([head, *(line.replace(f"day {n}", dates(n)) for n, line in enumerate(lines))]))
+    with pytest.raises(UsageError, match="time runs backwards") as error:
+        series(file)
+    assert error.value.where.endswith(f"s.csv:{row}")
+    assert error.value.why.startswith("in column 'date' it is 2024-01-01")
+
+
+def test_time_that_runs_forwards_is_fine(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    head, *lines = file.read_text().splitlines()
+    dated = (line.replace(f"day {n}", f"2024-01-01T{n // 60:02}:{n % 60:02}") for n, line in enumerate(lines))
+    file.write_text("\n".join([head, *dated]))
+    assert len(series(file).split("train")) == 55
 
 
 def test_changes_that_are_too_alike(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_column_of_letters(tmp_path: Path) -> None:
 
 
 def test_samples_that_training_has_too_are_counted(tmp_path: Path) -> None:
-    rows = ["AC,x,train", "CA,y,train", "AC,x,test", "A,y,test", "CA,x,test", "A,x,val"]
+    rows = ["AC,x,train", "CA,y,train", "CC,x,train", "AA,y,train", "AC,x,test", "A,y,test", "CA,x,test", "A,x,val"]
     task = table(write(tmp_path / "t.csv", "\n".join(["seq,label,part", *rows])), column="seq", split="part")
     assert [task.coverage()[name].get("repeated") for name in ("train", "val", "test")] == [None, 0, 2]
     few = table(tmp_path / "t.csv", column="seq", split="part", fraction=0.5)
@@ -174,6 +174,40 @@ def test_a_column_that_no_task_uses_may_hold_anything(tmp_path: Path) -> None:
     parquet.write_table(twice, tmp_path / "twice.parquet")
     with pytest.raises(UsageError, match="two columns have one name"):
         table(tmp_path / "twice.parquet", column="seq")
+
+
+def test_what_is_too_long_keeps_its_first_letters(tmp_path: Path) -> None:
+    said = {"column": "seq", "split": "part", "max_length": 2, "too_long": "truncate"}
+    task = table(write(tmp_path / "t.csv", GOOD.replace("ACA", "CAA")), **said)
+    assert task.split("train").batch(torch.arange(2)).samples.tolist() == [[2, 1], [2, 2]]
+    assert task.coverage()["train"]["truncated"] == 1
+
+
+def test_samples_of_test_that_chose_the_step_are_counted(tmp_path: Path) -> None:
+    rows = ["AC,x,train", "CA,y,train", "A,x,val", "C,x,val", "A,y,test", "C,x,test", "AA,x,test"]
+    task = table(write(tmp_path / "t.csv", "\n".join(["seq,label,part", *rows])), column="seq", split="part")
+    assert task.coverage()["test"] == {"samples": 3, "in_val": 2, "repeated": 0} | task.coverage()["test"]
+    assert task.coverage()["test"]["in_val"] == 2
+    assert "in_val" not in task.coverage().get("val", {})
+
+
+def test_a_fraction_of_one_class_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", GOOD)
+    with pytest.raises(UsageError, match="training is left with one class") as error:
+        table(tmp_path / "t.csv", column="seq", split="part", fraction=0.1)
+    assert error.value.why == "0.1 of 2 samples is 1"
+
+
+def test_files_say_the_split_and_no_column_does(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        write(tmp_path / f"{name}.csv", "seq,label\nA,x\nC,y\n")
+    with pytest.raises(UsageError, match="a column says the split") as error:
+        table(tmp_path, column="seq", split="part")
+    assert error.value.where == "task.split"
+
+
+def test_endings_in_capitals_are_the_same(tmp_path: Path) -> None:
+    assert len(table(write(tmp_path / "T.CSV", GOOD), column="seq", split="part").split("train")) == 2
 
 
 def test_a_split_of_another_name_is_told(tmp_path: Path) -> None:

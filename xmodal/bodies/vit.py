@@ -170,10 +170,14 @@ def read(folder: Path) -> Anatomy:
             where="body.path",
             fix="give a folder as timm saves it, or name a body of another kind",
         )
-    known = (*_SIZES, *_FLAGS, "init_values")
+    known = (*_SIZES, *_FLAGS, "global_pool", "init_values")
+    if isinstance(said, dict):
+        said = {key: _square(value) for key, value in said.items() if key != "num_classes"}
     unknown = [key for key in said if key not in known] if isinstance(said, dict) else ["model_args"]
     unknown += [key for key in _FLAGS if not unknown and not isinstance(said.get(key, True), bool)]
+    unknown += ["global_pool"] if not unknown and said.get("global_pool", "") not in _POOLS else []
     if unknown:
+        ask(architecture)  # that xmodal has no family for it is the better reason
         raise UsageError(
             f"{folder / 'config.json'} describes a variant that xmodal does not build",
             where="body.path",
@@ -181,7 +185,7 @@ def read(folder: Path) -> Anatomy:
             fix="take a model without it, or add an adapter: docs/how-to/add-a-body.md",
         )
     arguments: dict[str, Any] = {key: shapes.size(said, key, 1, _SIZES[key]) for key in said if key in _SIZES}
-    arguments |= {key: said[key] for key in said if key in _FLAGS}
+    arguments |= {key: said[key] for key in said if key in (*_FLAGS, "global_pool")}
     if "init_values" in said:
         arguments["init_values"] = shapes.eps(said, "init_values", 1e-5)
     return ask(architecture, tuple(arguments.items()), antialias=config.get("antialias") is not False)
@@ -278,11 +282,19 @@ _SIZES = {
     "depth": shapes.MOST_BLOCKS,
     "embed_dim": 100_000,
     "img_size": 100_000,
+    "in_chans": 10_000,
     "num_heads": 10_000,
     "patch_size": 10_000,
     "reg_tokens": 10_000,
 }
 _FLAGS = ("no_embed_class", "pre_norm", "qk_norm")
+_POOLS = ("", "avg", "avgmax", "max", "map", "token")
+"""How timm makes one vector of an image; which norms a model has depends on it."""
+
+
+def _square(value: Any) -> Any:
+    """The side, of sizes that timm writes as a height and a width."""
+    return value[0] if isinstance(value, list) and len(value) == 2 and value[0] == value[1] else value
 
 
 def _few(names: Sequence[str]) -> str:

@@ -125,7 +125,8 @@ def read_pretrained(file: Path, body: Body) -> tuple[dict[Site, Tensor], float]:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: a tensor is missing, twice there or claimed by nobody, or has another shape or no real numbers.
+        DamagedError: a tensor is missing, twice there or claimed by nobody, has another shape, or numbers that are
+            not real or not finite.
     """
     wanted = {str(body.source_names[parameter]): (site, parameter.shape) for site, parameter in body.claims()}
     try:
@@ -176,7 +177,11 @@ def _real(file: Path, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
             why="config.json and model.safetensors belong to different models",
             fix="give a folder in which they belong together",
         )
-    return tensor.float()
+    number = tensor.float()
+    if not number.isfinite().all():
+        why, fix = "a model with such numbers has no finite loss at any rate", "save the model again, or fetch it again"
+        raise DamagedError(f"{name} has numbers that are not finite", where=str(file), why=why, fix=fix)
+    return number
 
 
 def _account_for(file: Path, wanted: dict, by_name: dict[str, str], body: Body) -> None:

@@ -122,7 +122,7 @@ def get_body(name: str, source: Source = None, force: Again = False) -> None:
     inventory.refuse_at_hand("body", name)
     place = sources.get_body(name, source, force=force, fits=partial(inventory.refuse_other_body, name))
     if (origin := sources.provenance(place).get("origin", "")).startswith("path:"):
-        console.say(f"{name} is here from {origin.removeprefix('path:')}; --force fetches the published one")
+        console.say(f"{name} is kept, from {origin.removeprefix('path:')}; --force fetches the published one")
     console.write(str(place))
 
 

@@ -155,6 +155,7 @@ def _coverage(coverage: Mapping[str, Mapping[str, int]]) -> str:
         "skipped": "left out",
         "unseen": "with a label that training lacks",
         "repeated": "that training has too",
+        "in_val": "that validation has too, which chose the step",
     }
     found = [
         f"{counts[key]} of {counts['samples']} {split} samples {word}"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xmodal.errors import DamagedError, MissingError, UsageError, did_you_mean
+from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError, did_you_mean
 from xmodal.paths import given
 from xmodal.sources import bodies, clients, data, hub, official
 from xmodal.sources.cache import Kind, command, digest, folder, read_record, status
@@ -173,7 +173,13 @@ def _build_body(source: BodySource, fits: Callable[[Path], None], route: str | P
         snapshot = official.from_hub(source.hub)
         origin, published = f"hub:{source.hub}@{snapshot.commit}", source.sha256 or snapshot.sha256
         bodies.from_folder(snapshot.folder, out, source.model_type)
-    fits(out)
+    try:
+        fits(out)
+    except XmodalError as error:  # of files that were copied to where nobody would look for them
+        error.what, error.where, error.why = (
+            text.replace(str(out), str(route)) for text in (error.what, error.where, error.why)
+        )
+        raise
     # What was converted here depends on the converting library's version; the package itself was verified.
     same = (packed and bool(source.convert)) or digest(out / bodies.WEIGHTS) == published
     if published and not same and not isinstance(route, Path):

@@ -82,7 +82,7 @@ class HeldTask:
     """A task whose samples have one label each; its floor is the commonest class of training.
 
     Raises:
-        UsageError: a split is empty.
+        UsageError: a split is empty, or `task.fraction` leaves training one class.
     """
 
     def __init__(
@@ -110,6 +110,13 @@ class HeldTask:
         if options.fraction is not None:
             train = self._coverage.setdefault("train", {"samples": len(labels["train"])})
             train["used"] = len(self._splits["train"])
+            if len(np.unique(self._trained)) < 2:
+                raise UsageError(
+                    "training is left with one class",
+                    where="task.fraction",
+                    why=f"{options.fraction:g} of {len(labels['train'])} samples is {train['used']}",
+                    fix="set it higher, or drop it",
+                )
         for name, own in labels.items():
             if name == "train":
                 continue  # its samples cannot lack a label of theirs
@@ -120,12 +127,18 @@ class HeldTask:
             self._count_repeated()
 
     def _count_repeated(self) -> None:
-        """Samples of validation and test that are, to the byte, training samples in use as well."""
-        trained = set(keys(_batches(self._splits["train"])))
-        for name in ("val", "test"):
-            found = sum(key in trained for key in keys(_batches(self._splits[name])))
-            if found or self._coverage.get(name):
-                self._coverage.setdefault(name, {"samples": len(self._splits[name])})["repeated"] = found
+        """Samples of validation and test that are, to the byte, training samples in use as well; and those of test that
+        are in validation, which chooses the step and the rate."""
+        trained, val, test = (list(keys(_batches(self._splits[name]))) for name in ("train", "val", "test"))
+        self._tell("val", "repeated", val, trained)
+        self._tell("test", "repeated", test, trained)
+        self._tell("test", "in_val", test, val)
+
+    def _tell(self, name: SplitName, word: str, own: Sequence[bytes], others: Sequence[bytes]) -> None:
+        known = set(others)
+        found = sum(key in known for key in own)
+        if found or self._coverage.get(name):
+            self._coverage.setdefault(name, {"samples": len(own)})[word] = found
 
     def split(self, name: SplitName) -> Split:
         """The samples of that split."""
@@ -134,7 +147,7 @@ class HeldTask:
     def coverage(self) -> Mapping[SplitName, Mapping[str, int]]:
         """How many samples each split had, what became of those that were not used whole, and how many have a label
         that none of the training samples in use has (`unseen`). For your own data also how many samples of validation
-        and test are training samples too (`repeated`)."""
+        and test are training samples too (`repeated`), and how many of test are validation samples (`in_val`)."""
         return self._coverage
 
     def floors(self) -> Mapping[str, float]:

@@ -19,8 +19,8 @@ _WORDS: dict[SplitName, set[str]] = {
     "val": {"dev", "val", "valid", "validation"},
     "test": {"test"},
 }
-_SHARD = re.compile(r"(.*?)-?(\d{5})-of-(\d{5})")
-"""A part of a split, as the hub names it: `train-00000-of-00003`."""
+_SHARD = re.compile(r"(.*?)-?(\d+)-of-(\d+)(-[0-9a-f]+)?")
+"""A part of a split, as the hub names it: `train-00000-of-00003`, of old with a digest behind it."""
 
 
 class HubOptions(TableOptions):
@@ -50,7 +50,7 @@ class HubOptions(TableOptions):
         if not folder.is_dir():
             fix = "give the folder of the files, or take one file as the task table"
             raise UsageError(f"{folder.name} is not a folder", where="task.path", fix=fix)
-        every = (file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
+        every = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
         files = [file for file in every if not any(part.startswith(".") for part in _parts(file, folder))]
         configs = {file: _config_of(file, folder) for file in files}
         known = sorted(set(configs.values()))
@@ -132,7 +132,7 @@ def _refuse_half(files: list[Path], split: SplitName) -> None:
         UsageError: there are two kinds of files.
         MissingError: their names say that there are more.
     """
-    if len({file.suffix for file in files}) > 1:
+    if len({file.suffix.lower() for file in files}) > 1:
         why, fix = "they may hold the same rows twice", "leave those of one kind"
         raise UsageError(f"CSV and Parquet files for {split}", where=str(files[0].parent), why=why, fix=fix)
     shards: dict[tuple[Path, int], set[int]] = {}

@@ -73,9 +73,9 @@ class ImagesOptions(TaskOptions):
         """Names of the folders of training, in order.
 
         Raises:
-            UsageError: one has no images.
+            UsageError: one has no images, or leads out of the folder.
         """
-        folders = _folders(self._root("train"))
+        folders = inside(_folders(self._root("train")), Path(self.path).expanduser())
         empty = [folder for folder in folders if not any(map(_is_image, folder.iterdir()))]
         if 0 < len(empty) < len(folders):
             what, fix = f"the folder {empty[0].name} has no images", "put some there, or remove it"

@@ -134,7 +134,8 @@ def inside(files: Iterable[Path], folder: Path) -> list[Path]:
     for file in found:
         there = Path(os.path.realpath(file))  # which, unlike `resolve`, takes links in a circle
         if not there.is_relative_to(outer):
-            raise UsageError("the path leads out of the folder", where=str(file), fix="copy the file instead")
+            kind = "folder" if file.is_dir() else "file"
+            raise UsageError("the path leads out of the folder", where=str(file), fix=f"copy the {kind} instead")
         if not os.path.exists(there):
             raise UsageError("the link leads nowhere", where=str(file), fix="copy the file instead, or take it out")
         _must_open(there)

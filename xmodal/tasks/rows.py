@@ -59,9 +59,10 @@ def read_rows(file: Path) -> Rows:
         MissingError: the file is Parquet, and pyarrow is not installed.
         DamagedError: it cannot be read.
     """
-    if file.suffix == ".parquet":
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
         rows = _parquet(file)
-    elif file.suffix == ".csv":
+    elif suffix == ".csv":
         rows = _csv(file)
     else:
         raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -10,7 +12,7 @@ from xmodal.errors import UsageError
 from xmodal.tasks.labels import each_once, existing, leave_some
 from xmodal.tasks.numbers import deviation_of, number, standardised
 from xmodal.tasks.options import TaskOptions
-from xmodal.tasks.rows import read_rows
+from xmodal.tasks.rows import Rows, read_rows
 from xmodal.types import Classes, Continuous, SplitName, TargetSpec
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class SeriesOptions(TaskOptions):
 
     The oldest rows train, the next validate, the newest test; no window or label reaches into another split. A label is
     the change of `target_column` from the end of the window to `horizon` rows later, in classes of equal size on
-    training. Windows of validation and test are at least `horizon` rows apart, so that no two labels share a change.
+    training, unless many changes are the same. Windows of validation and test are at least `horizon` rows apart, so
+    that no two labels share a change.
     """
 
     name: Literal["series"] = "series"
@@ -81,6 +84,7 @@ def build(options: SeriesOptions, seed: int) -> Task:
     leave_some(options.val, options.test)
     rows = read_rows(existing(options.path, "series"))
     names = [*options.columns, options.target_column]
+    _refuse_backwards(rows, names)
     cells = [list(zip(rows.column(name), rows.places, strict=True)) for name in names]
     values = np.array([[number(word, name, place) for word, place in c] for name, c in zip(names, cells, strict=True)])
     ends = [round(len(rows.cells) * share) for share in (1 - options.val - options.test, 1 - options.test)]
@@ -109,6 +113,24 @@ def build(options: SeriesOptions, seed: int) -> Task:
     return HeldTask(
         options, seed, splits, labels, floors=_floors(values[-1, ends[1] :], labels["test"], edges, options)
     )
+
+
+def _refuse_backwards(rows: Rows, names: Sequence[str]) -> None:
+    """Checks that time runs forwards in every other column that holds dates, as ISO 8601 writes them.
+
+    Raises:
+        UsageError: a row is older than the one before it: the newest come first, or it is the start of another series.
+    """
+    for name in rows.columns:
+        try:
+            times = [datetime.fromisoformat(word) for word in rows.column(name)] if name not in names else []
+            back = next((index for index in range(1, len(times)) if times[index] < times[index - 1]), None)
+        except (ValueError, TypeError):  # no dates, or some with a time zone and some without
+            continue
+        if back is not None:
+            why = f"in column '{name}' it is {times[back]}, after {times[back - 1]}"
+            fix = "sort the rows, the oldest first; give each of several series a file of its own"
+            raise UsageError("time runs backwards", where=rows.places[back], why=why, fix=fix)
 
 
 def _floors(series: np.ndarray, labels: np.ndarray, edges: np.ndarray, options: SeriesOptions) -> dict[str, float]:

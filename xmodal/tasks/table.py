@@ -131,6 +131,9 @@ class TableOptions(TaskOptions):
         return self.column
 
     def _files(self, folder: Path) -> dict[SplitName, Path]:
+        if self.split:
+            why = f"{folder} is a folder, and its files say the split"
+            raise UsageError("a column says the split", where="task.split", why=why, fix="drop it, or name one file")
         found = {}
         for name in SPLITS:
             files = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
