@@ -48,14 +48,8 @@ def test_the_task_is_what_it_says(tmp_path: Path) -> None:
     assert batch.mask.tolist() == [[True, True, True], [True, True, False]]
     assert batch.targets.tolist() == [0, 1]
     assert task.floors() == {"majority": 0.5}
-    assert task.coverage()["test"] == {
-        "samples": 2,
-        "truncated": 0,
-        "skipped": 0,
-        "unseen": 0,
-        "repeated": 0,
-        "in_val": 0,
-    }
+    none = dict.fromkeys(("truncated", "skipped", "unseen", "repeated", "in_val"), 0)
+    assert task.coverage()["test"] == {"samples": 2, **none}
 
 
 def test_every_format_holds_the_same(tmp_path: Path) -> None:
