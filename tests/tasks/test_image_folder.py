@@ -119,8 +119,17 @@ def test_only_the_training_split_sets_the_scale(folder: Path) -> None:
     assert torch.equal(images(folder).split("train").batch(torch.arange(4)).samples, before)
 
 
+@pytest.mark.parametrize("word", ["valid", "validation", "dev"])
+def test_validation_has_several_words(folder: Path, word: str) -> None:
+    (folder / "val").rename(folder / word)
+    assert [len(images(folder).split(name)) for name in ("train", "val", "test")] == [4, 4, 4]
+    save(folder / "Val" / "cat" / "1.png")
+    with pytest.raises(UsageError, match="two folders for val"):
+        images(folder)
+
+
 def test_a_split_of_another_name_is_said(folder: Path) -> None:
-    (folder / "val").rename(folder / "valid")
+    (folder / "val").rename(folder / "eval")
     with pytest.raises(MissingError, match="no PNG or JPEG images") as caught:
         images(folder)
     assert "has no val, so its folders are taken for classes" in caught.value.why

@@ -104,7 +104,7 @@ NUMBERS = {"column": None, "columns": ["n"]}
         (GOOD.replace("A,x,val", ""), {}, "t.csv:4: the row is empty"),
         (GOOD.replace("A,x,val", "A,x"), {}, "t.csv:4: the row has 2 cells"),
         (GOOD.replace("A,x,val", ",x,val"), {}, "t.csv:4: the cell in column 'seq' is empty"),
-        (GOOD.replace("val", "dev"), {}, "t.csv:4: 'dev' is no split"),
+        (GOOD.replace("val", "eval"), {}, "t.csv:4: 'eval' is no split"),
         (GOOD, {"max_length": 2}, "t.csv:2: a sequence of 3 is longer than max_length, 2"),
         (GOOD, {"column": "s"}, "no column 's'"),
         (GOOD, {"column": "label"}, "the column 'label' would tell the answer"),
@@ -210,12 +210,24 @@ def test_endings_in_capitals_are_the_same(tmp_path: Path) -> None:
 
 
 def test_a_split_of_another_name_is_told(tmp_path: Path) -> None:
-    for name in ("train", "valid", "test"):
+    for name in ("train", "eval", "test"):
         write(tmp_path / f"{name}.csv", "seq,label\nA,x\nC,y\n")
     with pytest.raises(MissingError, match="no table for val") as error:
         table(tmp_path, column="seq")
-    assert error.value.why == "the folder has test.csv, train.csv, valid.csv"
+    assert error.value.why == "the folder has eval.csv, test.csv, train.csv"
     assert error.value.fix == "call one val.csv or val.parquet, or name a single file"
+
+
+@pytest.mark.parametrize("word", ["val", "valid", "validation", "dev", "Validation"])
+def test_validation_has_several_words(tmp_path: Path, word: str) -> None:
+    for name in ("train", word, "test"):
+        write(tmp_path / f"{name}.csv", "seq,label\nA,x\nC,y\n")
+    assert len(table(tmp_path, column="seq").split("val")) == 2
+    marked = write(tmp_path / "marked.CSV", GOOD.replace("val", word))
+    assert len(table(marked, column="seq", split="part").split("val")) == 1
+    write(tmp_path / "VAL.parquet", "")
+    with pytest.raises(UsageError, match="two files for val"):
+        table(tmp_path, column="seq")
 
 
 def test_a_cell_may_be_as_long_as_a_genome(tmp_path: Path) -> None:

@@ -9,16 +9,11 @@ from typing import Literal
 
 from xmodal.errors import MissingError, UsageError
 from xmodal.sources.hub import find_dataset
-from xmodal.tasks.labels import existing, inside
+from xmodal.tasks.labels import WORDS, existing, inside
 from xmodal.tasks.rows import SUFFIXES, Rows, read_rows
 from xmodal.tasks.table import TableOptions
-from xmodal.types import SplitName
+from xmodal.types import SPLITS, SplitName
 
-_WORDS: dict[SplitName, set[str]] = {
-    "train": {"train"},
-    "val": {"dev", "val", "valid", "validation"},
-    "test": {"test"},
-}
 _SHARD = re.compile(r"(.*?)-?(\d+)-of-(\d+)(-[0-9a-f]+)?")
 """A part of a split, as the hub names it: `train-00000-of-00003`, of old with a digest behind it."""
 
@@ -43,7 +38,7 @@ class HubOptions(TableOptions):
 
     def tables(self, seed: int) -> dict[SplitName, Rows]:
         """The rows of each split; `seed` draws none of them. Raises as `TableOptions.tables`."""
-        return {name: self._joined(name) for name in _WORDS}
+        return {name: self._joined(name) for name in SPLITS}
 
     def _joined(self, split: SplitName) -> Rows:
         folder = existing(self.path, "folder of the data set") if self.path else find_dataset(self.dataset)
@@ -90,7 +85,7 @@ class HubOptions(TableOptions):
         return self._joined("train")
 
     def _tables(self) -> list[Rows]:
-        return [self._joined(name) for name in _WORDS]
+        return [self._joined(name) for name in SPLITS]
 
 
 def _parts(file: Path, folder: Path) -> list[str]:
@@ -105,7 +100,7 @@ def _words(part: str) -> set[str]:
 
 def _config_of(file: Path, folder: Path) -> str:
     """The folders of a file that say neither its split nor that it is data."""
-    known = {"data", *(word for words in _WORDS.values() for word in words)}
+    known = {"data", *(word for words in WORDS.values() for word in words)}
     return "/".join(part for part in _parts(file, folder)[:-1] if not known & _words(part))
 
 
@@ -116,7 +111,7 @@ def _split_of(file: Path, folder: Path) -> SplitName | None:
         UsageError: it says two.
     """
     for part in reversed(_parts(file, folder)):
-        found: list[SplitName] = [split for split, known in _WORDS.items() if _words(part) & known]
+        found: list[SplitName] = [split for split, known in WORDS.items() if _words(part) & {*known}]
         if len(found) > 1:
             what, why = f"{file.name} is of two splits", f"'{part}' says {' and '.join(found)}"
             raise UsageError(what, where=str(file), why=why, fix="give it a name that says one, or take it out")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xmodal.errors import DamagedError, MissingError, UsageError
-from xmodal.tasks.labels import at_least_two, classes_of, existing, inside, numbers_of, refuse_unclear
+from xmodal.tasks.labels import at_least_two, classes_of, existing, inside, numbers_of, refuse_unclear, split_of
 from xmodal.tasks.numbers import deviation_of
 from xmodal.tasks.options import TaskOptions
 from xmodal.types import SPLITS, Classes, Continuous, SplitName, TargetSpec
@@ -33,7 +33,7 @@ class ImagesOptions(TaskOptions):
     """Your own PNG or JPEG images, a folder for each class.
 
     `path` has folders `train`, `val` and `test`, each with a folder for each class; or the folders of the classes
-    alone, and the images are split by seed and shares.
+    alone, and the images are split by seed and shares. `valid`, `validation` and `dev` stand for `val`, too.
     """
 
     name: Literal["images"] = "images"
@@ -64,10 +64,18 @@ class ImagesOptions(TaskOptions):
 
     def has_splits(self) -> bool:
         """Whether `path` holds the three splits, or classes alone."""
+        return self._splits().keys() == {*SPLITS}
+
+    def _splits(self) -> dict[SplitName, Path]:
         place = existing(self.path, "folder of images")
         if not place.is_dir():
             raise UsageError(f"{place.name} is not a folder", where=str(place), fix="give the folder of the classes")
-        return all((place / name).is_dir() for name in SPLITS)
+        found: dict[SplitName, Path] = {}
+        for folder in _folders(place):
+            if (split := split_of(folder.name)) and found.setdefault(split, folder) != folder:
+                why = f"{found[split].name} and {folder.name} both stand for {split}"
+                raise UsageError(f"two folders for {split}", where=str(place), why=why, fix="leave one")
+        return found
 
     def classes(self) -> list[str]:
         """Names of the folders of training, in order.
@@ -95,7 +103,7 @@ class ImagesOptions(TaskOptions):
         every = inside((file for folder in folders for file in sorted(folder.iterdir())), outer)
         found = [file for file in every if _is_image(file)]
         if not found:
-            lacking = [name for name in SPLITS if not (outer / name).is_dir()]
+            lacking = [name for name in SPLITS if name not in self._splits()]
             half = f"{root} has no {' and no '.join(lacking)}, so its folders are taken for classes"
             why = half if 0 < len(lacking) < len(SPLITS) else "a class is a folder of images"
             fix = f"give {' '.join(SPLITS)}, each with a folder for every class, or the folders of classes alone"
@@ -114,7 +122,7 @@ class ImagesOptions(TaskOptions):
         return found
 
     def _root(self, split: SplitName) -> Path:
-        return Path(self.path).expanduser() / split if self.has_splits() else Path(self.path).expanduser()
+        return self._splits()[split] if self.has_splits() else Path(self.path).expanduser()
 
 
 def size_of(file: Path) -> tuple[int, int]:

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 
 from xmodal.errors import MissingError, UsageError
 from xmodal.paths import given
+from xmodal.types import SplitName
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+WORDS: dict[SplitName, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test",),
+}
+"""What data sets call each split."""
 _DIGITS = 20
 """From so many digits on, a label is no number but a word."""
 
@@ -27,6 +34,11 @@ def classes_of(labels: Sequence[str]) -> list[str]:
     if all(label.isascii() and label.isdigit() and len(label) < _DIGITS for label in found):
         return sorted(found, key=lambda label: (int(label), label))
     return sorted(found)
+
+
+def split_of(word: str) -> SplitName | None:
+    """The split that data sets call so."""
+    return next((split for split, words in WORDS.items() if word.lower() in words), None)
 
 
 def refuse_unclear(labels: Sequence[str], places: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from xmodal.tasks.labels import (
     leave_some,
     numbers_of,
     refuse_unclear,
+    split_of,
 )
 from xmodal.tasks.lengths import TooLong, fit
 from xmodal.tasks.numbers import deviation_of, number, standardised
@@ -33,7 +34,7 @@ class TableOptions(TaskOptions):
     """Your own CSV or Parquet table: a column of sequences, or several of numbers, and a column of labels.
 
     `path` is a folder with `train`, `val` and `test` as .csv or .parquet, or one such file, which is split by the
-    words in the column `split`, or by seed and shares.
+    words in the column `split`, or by seed and shares. `valid`, `validation` and `dev` stand for `val`, too.
     """
 
     name: Literal["table"] = "table"
@@ -134,15 +135,14 @@ class TableOptions(TaskOptions):
         if self.split:
             why = f"{folder} is a folder, and its files say the split"
             raise UsageError("a column says the split", where="task.split", why=why, fix="drop it, or name one file")
+        tables = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
         found = {}
         for name in SPLITS:
-            files = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
+            files = sorted(file for file in tables if split_of(file.stem) == name)
             if len(files) > 1:
                 raise UsageError(f"two files for {name}", where=str(folder), fix="leave one")
             if not files:
-                there = (
-                    ", ".join(sorted(file.name for file in folder.iterdir() if file.suffix in SUFFIXES)) or "no table"
-                )
+                there = ", ".join(sorted(file.name for file in tables)) or "no table"
                 why, fix = f"the folder has {there}", f"call one {name}.csv or {name}.parquet, or name a single file"
                 raise MissingError(f"no table for {name}", where=str(folder), why=why, fix=fix)
             found[name] = inside(files, folder)[0]
@@ -150,9 +150,10 @@ class TableOptions(TaskOptions):
 
     def _marked(self, rows: Rows, name: SplitName) -> list[int]:
         assert self.split
-        marks = rows.column(self.split)
-        if wrong := [index for index, mark in enumerate(marks) if mark not in SPLITS]:
-            what = f"'{marks[wrong[0]]}' is no split"
+        words = rows.column(self.split)
+        marks = [split_of(word) for word in words]
+        if wrong := [index for index, mark in enumerate(marks) if mark is None]:
+            what = f"'{words[wrong[0]]}' is no split"
             why, fix = f"there are {', '.join(SPLITS)}", f"write one of these in the column '{self.split}'"
             raise UsageError(what, where=rows.places[wrong[0]], why=why, fix=fix)
         found = [index for index, mark in enumerate(marks) if mark == name]
