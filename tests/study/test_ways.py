@@ -56,6 +56,7 @@ def test_passes_are_shared_where_that_ends_sooner(
     monkeypatch.setattr(cost, "_each", lambda *_: 1.0)
     said = cost.preview_of(design, tmp_path)["cost"]
     assert (said["together"], said["sharing"]) == (together, 1 if together else None)
+    assert 0 < said["seconds"] < 1e4
     assert not list(tmp_path.iterdir())
 
 

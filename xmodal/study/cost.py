@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -73,14 +73,14 @@ def _open(design: Design, out: Path) -> list[Way]:
 
 
 def _seconds(missing: Sequence[Trial], way: Way) -> float:
-    """Of what is missing, made in this way; infinite where its runs share no pass after all."""
+    """Of what is missing, made in this way; an arm whose runs share no pass after all makes them one after another."""
     seconds, workers = 0.0, max(way.workers, 1)
     for arm in {trial.arm.name: trial.arm for trial in missing}.values():
         ours = [trial for trial in missing if trial.arm is arm]
         with threads(arm.recipe.threads or max(1, cores() // workers)):
             times = _times(arm.recipe)
-            if way.together > 1 and company(arm.recipe):
-                times = replace(times, step=_beside(arm.recipe, way.together))
+            if way.together > 1 and company(arm.recipe) and isfinite(each := _beside(arm.recipe, way.together)):
+                times = replace(times, step=each)
         seconds += sum(trial.share * times.train(trial.recipe) for trial in ours)
         seconds += sum(times.test for trial in ours if trial.purpose != "tuning")
     return seconds / workers
