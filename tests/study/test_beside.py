@@ -87,6 +87,30 @@ def test_a_group_that_is_killed_ends_with_the_same_bits(design: Design, tmp_path
     assert len(set(whole)) == 3
 
 
+@pytest.mark.parametrize("looks", [2, 3, 4, 5])
+def test_one_that_diverged_keeps_its_place_until_then(design: Design, tmp_path: Path, looks: int) -> None:
+    recipe = design.arms.control.recipe
+    spec, jobs = {"freeze": "body - ln - pos"}, []
+    wild = {"optimizer": "sgd", "clip_norm": None, "lr": 1000.0}
+    for seed in range(3):
+        train = recipe.train.model_copy(update={"steps": 6, "patience": None, **(wild if seed == 1 else {})})
+        jobs.append((recipe.model_copy(update={**spec, "seed": seed, "train": train}), True))
+    counted = itertools.count(1)
+
+    def kill(_: int, event: Event) -> None:
+        if isinstance(event, Evaluated) and event.split == "val" and next(counted) == looks:
+            raise KeyboardInterrupt
+
+    whole = _made(jobs, tmp_path / "whole", lambda *_: None)
+    (folder,) = (tmp_path / "whole").glob("*/*-s1")
+    result = read_result(folder) or {}
+    assert result["status"] == "diverged"
+    assert 0 < result["steps"] < 6
+    with pytest.raises(KeyboardInterrupt):
+        _made(jobs, tmp_path / "broken", kill)
+    assert _made(jobs, tmp_path / "broken", lambda *_: None) == whole
+
+
 def _made(jobs: Sequence[Job], out: Path, listen: Callable[[int, Event], None]) -> list[bytes]:
     """The last checkpoint of each, made in one group."""
     made = {n: what for n, what in Beside(out, lambda: False, listen, 8).follow(jobs) if isinstance(what, Attempt)}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from xmodal.errors import UsageError
+from xmodal.recipe.schema import VARIABLE
 from xmodal.recipe.source import shipped
+from xmodal.run.precision import automatic
 from xmodal.study.arms import Arms, make_arms
 from xmodal.study.design import extended, make_design, rates_of, seeds_of
 from xmodal.study.factors import Asked
+from xmodal.study.finished import question_of
 from xmodal.study.sweep import Choice, choose
 
 
@@ -45,6 +48,21 @@ def test_the_digest_knows_what_was_asked(arms: Arms) -> None:
     digests = {make_design(arms, **said).digest() for said in ({}, {"lr": "1e-3"}, {"seeds": "5"}, {"tuning": "2"})}
     assert len(digests) == 4
     assert make_design(arms).digest() in digests
+
+
+def test_what_the_machine_makes_of_auto_is_part_of_the_question(arms: Arms, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(shipped()["bit_xor_random"], freeze=["ffn"])
+    said = {}
+    for precision in ("float32", "float32-fused"):
+        monkeypatch.setenv(VARIABLE, precision)
+        automatic.cache_clear()
+        said[precision] = (make_design(arms).digest(), question_of(asked))
+    automatic.cache_clear()
+    assert len({digest for digest, _ in said.values()}) == len({question for _, question in said.values()}) == 2
+    fixed = Asked(shipped()["bit_xor_random"], freeze=["ffn"], overrides=["precision=float32", "device=cpu"])
+    before = question_of(fixed)
+    monkeypatch.setenv(VARIABLE, "bf16-frozen")
+    assert question_of(fixed) == before
 
 
 def test_another_margin_is_another_study(arms: Arms) -> None:

@@ -174,6 +174,7 @@ def test_a_seed_without_a_score_resolves_nothing(ffn: Arms) -> None:
     assert result["arms"][1]["report"][3]["status"] == "diverged"
     assert result["mixed"] == {"torch": ["1", "2"]}
     assert result["floors"] == {"chance": 0.5}
+    assert not any("floors" in arm for arm in result["arms"])
 
 
 def test_differences_that_are_all_equal_are_not_certain(ffn: Arms) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
+from xmodal.cli import main
+from xmodal.engine import Learners
+from xmodal.errors import DamagedError
 from xmodal.recipe.source import shipped
 from xmodal.study import cost, ways
 from xmodal.study.arms import make_arms
@@ -15,6 +19,7 @@ from xmodal.study.design import Design, make_design
 from xmodal.study.factors import Asked
 from xmodal.study.study import file_of
 from xmodal.study.ways import Way
+from xmodal.tensors import Batch
 
 
 @pytest.fixture
@@ -42,6 +47,8 @@ def test_as_many_share_a_pass_as_a_stage_has_and_memory_holds(design: Design, mo
     assert ways.companions(design) == 4  # four rates of one seed, and of one arm
     arms = make_arms(Asked(shipped()["bit_xor_fpt"], freeze=["ffn"], tiny=True))
     assert ways.companions(make_design(arms, lr="1e-3:1e-2:4")) == 0  # bodies that differ from seed to seed
+    halved = make_design(design.arms, lr="1e-4:1e-2:8", halving=True)
+    assert ways.companions(halved) == 8  # all eight rates for a fourth of the steps, and then two of them for all
     monkeypatch.setattr(ways, "_free_memory", lambda: 3 * ways.SPARE)
     assert ways.companions(design) == 2
 
@@ -69,9 +76,51 @@ def test_a_study_goes_on_as_it_was_begun(design: Design, tmp_path: Path, monkeyp
     monkeypatch.setattr(cost, "_beside", lambda *_: 0.0)
     assert cost.preview_of(design, tmp_path)["cost"]["together"] == 0
     assert cost.preview_of(design, tmp_path, Way(0, 2))["cost"]["together"] == 2  # unless somebody says otherwise
-    for word in ("{", "[]", json.dumps({"together": "3"}), json.dumps({"together": 10**6})):
-        file_of(design, tmp_path).with_name(ways.FILE).write_text(word)
-        assert ways.begun(design, tmp_path) is None
+    file = file_of(design, tmp_path).with_name(ways.FILE)
+    for word in ("{", "[]", "{}", '{"together": 4}', file.read_text().replace("0", "true", 1)):
+        file.write_text(word)
+        with pytest.raises(DamagedError, match=r"way.json: cannot be read") as error:
+            cost.preview_of(design, tmp_path)
+        assert error.value.fix.startswith("put it back as it was; or delete it")
+    file.unlink()
+    assert ways.begun(design, tmp_path) is None
+
+
+def test_the_command_keeps_how_a_study_was_begun(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["ablate", "bit_xor_fpt", "--tiny", "--arm", "a: body - ln", "--lr", "1e-3", "--yes", "--out", str(tmp_path)]
+    for word in ("body.init=pretrained", f"body.path={tiny_bert}", "threads=1", "train.steps=2", "train.eval_every=2"):
+        said += ["-o", word]
+    passes: list[int] = []
+    real = Learners.losses
+
+    def losses(self: Learners, batches: Sequence[Batch]) -> torch.Tensor:
+        passes.append(len(batches))
+        if len(passes) == 2:
+            raise KeyboardInterrupt
+        return real(self, batches)
+
+    def run(*words: str, code: int) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([*said, *words])
+        assert ended.value.code == code
+        return capsys.readouterr().err
+
+    monkeypatch.setattr(Learners, "losses", losses)
+    monkeypatch.setattr(cost, "_beside", lambda *_: 1.0)  # or the preview would make passes, too
+    run("--together", "3", code=130)
+    assert [json.loads(file.read_text())["together"] for file in tmp_path.glob("studies/*/way.json")] == [3]
+    passes += [0] * 2
+    told = run(code=0)
+    assert "3 at a time in one pass through their body, of 2 arms" in told
+    assert set(passes[4:]) == {3}
+    assert "begun with" not in told
+    for file in tmp_path.glob("*/*/result.json"):
+        file.unlink()
+    assert "begun with --together 3: some last bits are those of neither way" in run("--together", "2", code=0)
+    noted = {str(json.loads(file.read_text())["beside"]) for file in tmp_path.glob("*/*/environment.json")}
+    assert noted == {"[2, 1]", "[2, 0]"}
 
 
 def test_what_is_measured_is_a_pass_that_is_shared(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:

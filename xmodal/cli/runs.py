@@ -157,7 +157,7 @@ def ablate(
         from xmodal.study.cost import preview_of
         from xmodal.study.design import make_design
         from xmodal.study.study import Interrupted, run_study
-        from xmodal.study.ways import Way, begin, companions, suitable
+        from xmodal.study.ways import Way, begin, begun, companions, suitable
 
         design = make_design(make_arms(asked), **judged)
         way = None
@@ -173,10 +173,12 @@ def ablate(
             return None
         if not yes and not confirmed():
             return console.say("nothing was run")
-        if way is None:
-            way = Way(preview["cost"]["workers"], preview["cost"]["together"])
-            if companions(design) > 1 and preview["cost"]["runs"]:
-                begin(design, out, way.together)
+        way = way or Way(preview["cost"]["workers"], preview["cost"]["together"])
+        if preview["cost"]["runs"] and (way.together or companions(design) > 1):
+            before = begun(design, out)
+            if before not in (None, way.together):
+                console.say(f"this study was begun with --together {before}: some last bits are those of neither way")
+            begin(design, out, way.together)
         try:
             with watched() as (stop, listen):
                 study = run_study(

@@ -42,8 +42,9 @@ def _cost(cost: Mapping[str, Any]) -> str:
     beside = f", {cost['workers']} at a time" if cost["workers"] > 1 else ""
     if cost["sharing"]:
         beside = f", {cost['together']} at a time in one pass through their body, of {cost['sharing']} arms"
+    runs = "1 run" if cost["runs"] == 1 else f"{cost['runs']} runs"
     return (
-        f"missing: {cost['runs']} runs{beside}; by a few steps of every arm about {minutes(cost['seconds'])}, without "
+        f"missing: {runs}{beside}; by a few steps of every arm about {minutes(cost['seconds'])}, without "
         f"more rates, and {cost['disk'] / 1e6:,.0f} MB of checkpoints"
     )
 

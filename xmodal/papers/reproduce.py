@@ -13,7 +13,7 @@ from typing import Any
 from xmodal.bodies.description import RUN
 from xmodal.errors import DamagedError
 from xmodal.papers.cells import Cell, Wanted, cells_of, differences, enforce_here, lacking, left_out
-from xmodal.papers.library import cpu_scale
+from xmodal.papers.library import Remark, cpu_scale
 from xmodal.recipe import Recipe
 from xmodal.run.bare import resolve
 from xmodal.run.events import Event, Started
@@ -265,19 +265,26 @@ def _named(wanted: Wanted) -> dict[str, Any]:
 
 
 def _differences(wanted: Wanted, cells: Sequence[Cell]) -> dict[str, Any]:
-    remarks = [*wanted.rules.differences, *(cpu_scale().differences if wanted.scale == "cpu" else [])]
-    tasks, bodies = {cell.column for cell in cells}, {cell.base.body.name for cell in cells if cell.base}
-    words = [
-        remark.says
-        for remark in remarks
-        if (not remark.tasks or tasks & {*remark.tasks}) and (not remark.bodies or bodies & {*remark.bodies})
-    ]
+    ours = {recipe.body.name for cell in cells for recipe in (cell.before, cell.recipe) if recipe}
+    theirs = {cell.base.body.name for cell in cells if cell.base}
+    words = _holding(wanted.rules.differences, cells, ours)
+    words += _holding(cpu_scale().differences, cells, theirs) if wanted.scale == "cpu" else []
     if (left := left_out(wanted)) and not wanted.columns:
         name = wanted.table.name
         words.append(f"No recipe measures {', '.join(left)}; xmodal show {name} has the paper's numbers.")
     if wanted.tiny:
         words.append("Recipes run in their tiny forms: bodies are random, and numbers mean nothing.")
     return {"words": words, "keys": [asdict(difference) for difference in differences(cells)]}
+
+
+def _holding(remarks: Sequence[Remark], cells: Sequence[Cell], bodies: set[str]) -> list[str]:
+    """Those that are about the tasks of these cells, and about one of these bodies."""
+    tasks = {cell.column for cell in cells}
+    return [
+        remark.says
+        for remark in remarks
+        if (not remark.tasks or tasks & {*remark.tasks}) and (not remark.bodies or bodies & {*remark.bodies})
+    ]
 
 
 def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[str, str], out: Path) -> dict[str, Any]:

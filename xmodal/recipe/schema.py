@@ -24,6 +24,8 @@ else:
     # Which options are meant depends on the name, which `recipe.check` looks up in the tables.
     TaskField = TokenizerField = BodyField = HeadField = SerializeAsAny[Any]
 
+VARIABLE = "XMODAL_PRECISION"
+"""What of the environment says which precision `auto` is, for machines that must agree."""
 COMPONENTS: dict[str, dict[str, Entry]] = {"task": TASKS, "tokenizer": TOKENIZERS, "body": BODIES, "head": HEADS}
 
 

@@ -17,10 +17,9 @@ ENOUGH = 3
 
 def notes(study: Mapping[str, Any]) -> list[str]:
     """How the tables of a study are to be read."""
-    floors = ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in study["floors"].items())
     lines = [
         TINY if study["tiny"] else "",
-        f"floors: {floors}" if floors else "",
+        *_floors(study),
         "95 %: Student's interval over seeds; differences are in points, paired by seed",
         "p: Holm's over the rows of its table; sees: the least difference that has a chance of "
         f"{100 * study['power']:.0f} %",
@@ -42,6 +41,19 @@ def effect_name(effect: Mapping[str, Any], study: Mapping[str, Any]) -> str:
         return " × ".join(factors)
     control, other = dict.fromkeys(arm["levels"][factors[0]] for arm in study["arms"] if arm["levels"])
     return f"{factors[0]}: {other} less {control}"
+
+
+def _floors(study: Mapping[str, Any]) -> list[str]:
+    if any(arm.get("floors") for arm in study["arms"]):
+        each = [
+            f"floors of {arm_name(arm, study)}: {_shares(arm['floors'])}" for arm in study["arms"] if arm.get("floors")
+        ]
+        return [*each, "arms were not asked the same, so a difference is of tasks as well"]
+    return [f"floors: {_shares(study['floors'])}"] if study["floors"] else []
+
+
+def _shares(floors: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in floors.items())
 
 
 def _averages(contrasts: Sequence[Mapping[str, Any]]) -> str:

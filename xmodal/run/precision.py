@@ -17,6 +17,7 @@ import torch
 from xmodal import sources
 from xmodal.errors import UnwrittenError, UsageError
 from xmodal.recipe import Recipe
+from xmodal.recipe.schema import VARIABLE
 from xmodal.run.whole import write_json
 
 WORTH = 1.2
@@ -25,8 +26,6 @@ ROWS, WIDTH, INNER, ROUNDS = 120, 768, 3072, 9
 """The product that is measured: a sample of bit-memory through GPT-2's feed-forward layer."""
 HOPELESS = 4
 """How many times slower the first product in bfloat16 may be before no more are tried."""
-VARIABLE = "XMODAL_PRECISION"
-"""Says what `auto` is, for machines that must agree."""
 CHOICES = tuple(name for name in get_args(Recipe.model_fields["precision"].annotation) if name != "auto")
 FILE = "machine.json"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16", "sve")

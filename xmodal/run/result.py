@@ -251,13 +251,14 @@ def made_with(folder: Path) -> dict[str, str]:
         return dict.fromkeys((*versions(), *_MACHINE), UNSAID)
 
 
-def beside(folder: Path) -> int:
-    """How many other runs the one in `folder` was made beside; 0 where that is not said."""
+def beside(folder: Path) -> list[int]:
+    """How many other runs took their steps with the one in `folder`: one number, or one for each way that it was made
+    in; none where that is not said."""
     try:
         count = _surroundings(folder)["beside"]
     except _UNSAYING:
-        return 0
-    return count if isinstance(count, int) else 0
+        return []
+    return count if isinstance(count, list) else [count]
 
 
 def _surroundings(folder: Path) -> Any:

@@ -28,7 +28,7 @@ from xmodal.run.folder import RunFolder
 from xmodal.run.loop import Loop
 from xmodal.run.optimizer import reached
 from xmodal.run.ranks import Ranks
-from xmodal.run.result import FINISHED, RESULT, SCHEMA, Result, course_of, sealed, versions
+from xmodal.run.result import FINISHED, RESULT, SCHEMA, Result, beside, course_of, sealed, versions
 from xmodal.run.whole import write_json
 from xmodal.tasks import build_task
 from xmodal.types import SPLITS, Task
@@ -228,12 +228,15 @@ class _Session:
         )
         loop = Loop(job)
         resumed = folder.can_resume()
+        others = [self.beside]
         if resumed:
             loop.restore()
+            before = beside(folder.path) or [self.beside]
+            others = before if before[-1] == self.beside else [*before, self.beside]
         self.loop = loop
         surroundings = environment(recipe, self.threads) | {
             "kept": isinstance(job.model, (Tail, Upper)),
-            "beside": self.beside,
+            "beside": others if len(others) > 1 else others[0],
             "processes": self.ranks.count,
         }
         folder.write(recipe.model_copy(update={"lock": lock}), surroundings)

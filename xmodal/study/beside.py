@@ -56,7 +56,7 @@ class Beside:
 def _until(others: int, made: Attempt) -> float:
     """Before which step a run took part in the passes of its group: of as many others, as far as its folder says."""
     run = made.run
-    if not run or (not run.ran and beside(run.folder) != others):
+    if not run or (not run.ran and beside(run.folder) != [others]):
         return 0
     if run.result.status == "interrupted":
         return inf

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
+from xmodal.run.bare import resolve
 from xmodal.study.arms import Arm, Arms
 from xmodal.study.stats import FEWEST, MARGIN
 
@@ -80,9 +81,13 @@ class Design:
         return len(self.rates) > 1
 
     def digest(self) -> str:
-        """Identifies the study by all that decides its table."""
+        """Identifies the study by all that decides its table; where recipes leave device or precision to the machine,
+        by what it makes of them, too."""
         arms = [(arm.name, arm.recipe.digest()) for arm in self.arms.arms]
         said = [arms, self.rates, self.tuning, self.report, self.margin, *(["halving"] if self.halving else [])]
+        left = [arm.recipe for arm in self.arms.arms if "auto" in (arm.recipe.device, arm.recipe.precision)]
+        machines = sorted({(made.device, made.precision) for made in map(resolve, left)})
+        said += [machines] if machines not in ([], [("cpu", "float32")]) else []
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
     def rungs(self, rates: int) -> list[tuple[float, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +14,15 @@ from typing import Any
 from xmodal.errors import DamagedError, RecipeError
 from xmodal.recipe import load_recipe
 from xmodal.recipe.lock import LOCK
+from xmodal.recipe.schema import VARIABLE
 from xmodal.run.result import FINISHED, made_with, mixed, read_result
 from xmodal.study.factors import Asked
 from xmodal.study.reading import RULES, SCHEMA, STUDIES, STUDY, differing, read_study, runs_of
 
 
 def question_of(asked: Asked, **said: Any) -> str | None:
-    """Identifies what is asked, for this version of xmodal: equal questions make equal studies.
+    """Identifies what is asked, for this version of xmodal and, where recipes leave device or precision to the machine,
+    for this machine: equal questions make equal studies.
 
     None where more than recipes decide: files of the user, which may change; and where a recipe has faults.
 
@@ -35,6 +39,9 @@ def question_of(asked: Asked, **said: Any) -> str | None:
     digests = [(recipe.name, recipe.seed, recipe.threads, recipe.digest()) for recipe in recipes]
     factors = [asked.freeze, asked.vary, asked.arms, asked.controls]
     whole = [version("xmodal"), SCHEMA, RULES, digests, factors, sorted(said.items())]
+    if any("auto" in (recipe.device, recipe.precision) for recipe in recipes):
+        # What that is depends on these, and to ask the machine itself would take torch.
+        whole += [platform.node(), *(os.environ.get(name) for name in (VARIABLE, "CUDA_VISIBLE_DEVICES"))]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:12]
 
 

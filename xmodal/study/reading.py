@@ -70,6 +70,7 @@ class _Arm(_Part):
     tuning: list[_Run]
     report: list[_Run]
     contenders: list[_Run] = []
+    floors: dict[str, _Share] = {}
 
 
 class _Strictest(_Part):

@@ -31,7 +31,7 @@ def summary(
     contenders = [outcome for outcome in outcomes if outcome.trial.purpose == "contender"]
     judge = Judge.of(design, choices, outcomes)
     scores, resolution = judge.scores, judge.resolution
-    curves = judge.curves
+    curves, apart = judge.curves, _floors_differ(report)
     order = stats.ordering(curves)
     return {
         "schema": SCHEMA,
@@ -60,6 +60,7 @@ def summary(
                 "total": arm.total,
                 "rate": choices[arm.name].rate,
                 "edge": choices[arm.name].edge,
+                **({"floors": _floors([o for o in report if o.trial.arm.name == arm.name])} if apart else {}),
                 **_mean(list(scores[arm.name].values()), resolution),
                 "curve": [{"rate": rate, "val": score} for rate, score in curves[arm.name].items()],
                 "tuning": [_run(outcome) for outcome in tuning if outcome.trial.arm.name == arm.name],
@@ -103,6 +104,14 @@ def _mean(scores: Sequence[float], resolution: float) -> dict[str, Any]:
         "bootstrap": list(found) if (found := stats.bootstrap_interval(scores)) else None,
         "interval_over": "seeds",
     }
+
+
+def _floors_differ(report: Sequence[Outcome]) -> bool:
+    """Whether arms were asked different things: the same seed has other floors in one of them."""
+    seen: dict[int, Mapping[str, float]] = {}
+    return any(
+        outcome.floors and seen.setdefault(outcome.trial.seed, outcome.floors) != outcome.floors for outcome in report
+    )
 
 
 def _floors(report: Sequence[Outcome]) -> dict[str, float]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.engine import company
+from xmodal.errors import DamagedError
 from xmodal.run.bare import resolve
+from xmodal.run.result import is_sealed, sealed
 from xmodal.run.whole import write_json
 from xmodal.study.attempts import cores
 from xmodal.study.design import Design
@@ -62,12 +64,22 @@ def companions(design: Design) -> int:
 
 
 def begun(design: Design, out: Path) -> int | None:
-    """How many runs share a pass in the study that was begun in `out`; None where none was, or it does not say."""
+    """How many runs share a pass in the study that was begun in `out`; None where none was.
+
+    Raises:
+        DamagedError: what says so was changed, or cannot be read.
+    """
+    file = _file(design, out)
     try:
-        count = json.loads(_file(design, out).read_text(encoding="utf-8"))["together"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        said = json.loads(file.read_text(encoding="utf-8"))
+        if not is_sealed(said):
+            raise ValueError("it was changed: its digest is not that of what it says")
+        return int(said["together"])
+    except FileNotFoundError:
         return None
-    return count if isinstance(count, int) and 0 <= count <= MOST_TOGETHER else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        fix = "put it back as it was; or delete it, and what is missing is made as is quickest, with other last bits"
+        raise DamagedError("cannot be read", where=str(file), why=str(error), fix=fix) from None
 
 
 def begin(design: Design, out: Path, together: int) -> None:
@@ -76,7 +88,7 @@ def begin(design: Design, out: Path, together: int) -> None:
     Raises:
         UnwrittenError: the disk is full, or the folder cannot be written.
     """
-    write_json(_file(design, out), {"together": together})
+    write_json(_file(design, out), sealed({"together": together}))
 
 
 def _file(design: Design, out: Path) -> Path:
