@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from xmodal.errors import UsageError
 from xmodal.recipe.source import shipped
+from xmodal.report.words import notes
 from xmodal.run import session
 from xmodal.run.result import Result, read_result
 from xmodal.study import attempts, stats
@@ -175,6 +176,23 @@ def test_a_seed_without_a_score_resolves_nothing(ffn: Arms) -> None:
     assert result["mixed"] == {"torch": ["1", "2"]}
     assert result["floors"] == {"chance": 0.5}
     assert not any("floors" in arm for arm in result["arms"])
+
+
+def test_arms_that_were_asked_other_things_have_floors_of_their_own(ffn: Arms) -> None:
+    class Other(World):
+        def outcome(self, arm: Arm, rate: float, seed: int, trial: Any, version: Callable[[int], str]) -> Outcome:
+            made = super().outcome(arm, rate, seed, trial, version)
+            return replace(made, floors={"chance": 0.25}) if made.trial.arm.name == "ffn frozen" else made
+
+    result = Other(make_design(ffn, lr="1e-3:1e-1:3", seeds="5"), lambda *_: 0.5).result()
+    assert [arm["floors"] for arm in result["arms"]] == [{"chance": 0.5}, {"chance": 0.25}]
+    said = notes(result)
+    told = [
+        "floors of ffn trained (control): chance 50.0 %",
+        "floors of ffn frozen: chance 25.0 %",
+        "arms were not asked the same, so a difference is of tasks as well",
+    ]
+    assert [line for line in said if line in told or line.startswith("floors")] == told
 
 
 def test_differences_that_are_all_equal_are_not_certain(ffn: Arms) -> None:

@@ -7,26 +7,22 @@ downloaded, with the first two blocks, so that a check takes seconds.
 from __future__ import annotations
 
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from xmodal.bodies import body_options, build_family, skeleton
-from xmodal.bodies.body import Body
+from xmodal.bodies import body_options, build_family, probes, skeleton
 from xmodal.bodies.family import static_sites
 from xmodal.bodies.options import BodyOptions
+from xmodal.bodies.probes import LENGTHS, TOLERANCE
 from xmodal.bodies.weights import build_body, digest, fill
 from xmodal.components import blame
 from xmodal.errors import UsageError, XmodalError
-from xmodal.tensors import Tokens
-from xmodal.types import BODY_ROLES
-
-TOLERANCE = 1e-6
-SHORT, LONG = 7, 11
+from xmodal.types import BODY_ROLES, Site
 
 
 class Broken(XmodalError):
@@ -79,6 +75,19 @@ def claims_are_total_and_disjoint(options: BodyOptions) -> None:
     _must(not strange, f"claims {', '.join(strange)}, and the roles are {', '.join(BODY_ROLES)}")
 
 
+def each_block_is_claimed_as_itself(options: BodyOptions) -> None:
+    """What stands in a block is claimed with its number, or with none, and no number is beyond the blocks."""
+    body = skeleton(options)
+    claims, depth = list(body.claims()), len(body.anatomy.layers)
+    beyond = [str(site) for site, _ in claims if site.layer is not None and not 0 <= site.layer < depth]
+    _must(not beyond, f"claims {', '.join(beyond[:5])}, and the number of its blocks is {depth}")
+    blocks = enumerate(probes.blocks(body))
+    home = {id(parameter): number for number, block in blocks for parameter in block.parameters()}
+    other = [(site, home.get(id(parameter), site.layer)) for site, parameter in claims]
+    astray = [f"{site} in block {number}" for site, number in other if site.layer not in (None, number)]
+    _must(not astray, f"claims {', '.join(astray[:5])}; give what is in a block the number of that block")
+
+
 def sites_are_known_without_building(options: BodyOptions) -> None:
     """A family that is `static` claims the same sites on a stand-in as on the model that it builds."""
     family = build_family(options)
@@ -99,100 +108,137 @@ def a_skeleton_holds_no_memory(options: BodyOptions) -> None:
 
 
 def hidden_states_have_the_width_of_the_anatomy(options: BodyOptions) -> None:
-    """The output is `[batch prefix+tokens width]`, real numbers in float32."""
-    body, anatomy = _built(options), options.anatomy()
-    hidden = _run(body, _values(body))
-    wanted = (2, anatomy.prefix + LONG, anatomy.width)
-    _must(tuple(hidden.shape) == wanted, f"gives {tuple(hidden.shape)} where its anatomy says {wanted}")
-    _must(hidden.dtype == torch.float32, f"computes in {hidden.dtype}")
-    _must(bool(hidden.isfinite().all()), "gives numbers that are not finite")
+    """The output is `[batch prefix+tokens width]`, real numbers in float32, for the patches of an image too."""
+    body, anatomy = probes.built(options), options.anatomy()
+    values = probes.values(body)
+    rows = (values.shape[1] - 1) // 2
+    image = replace(probes.tokens(values[:, : 1 + 2 * rows]), prefix=1, grid=(rows, 2))
+    for tokens in (probes.tokens(values), image):
+        with torch.no_grad():
+            hidden = body(tokens)
+        wanted = (2, anatomy.prefix + tokens.values.shape[1], anatomy.width)
+        _must(tuple(hidden.shape) == wanted, f"gives {tuple(hidden.shape)} where its anatomy says {wanted}")
+        _must(hidden.dtype == torch.float32, f"computes in {hidden.dtype}")
+        _must(bool(hidden.isfinite().all()), "gives numbers that are not finite")
 
 
 def padding_changes_nothing(options: BodyOptions) -> None:
-    """Tokens appended and masked out move no real token's hidden state by more than 1e-6 of its size."""
-    body = _built(options)
-    values = _values(body)
-    alone = _run(body, values[:, :SHORT])
-    mask = (torch.arange(LONG) < SHORT).expand(2, -1)
-    padded = _run(body, values, mask)[:, : body.prefix + SHORT]
-    _must(_near(alone, padded), f"lets padding move a hidden state by {_apart(alone, padded):.1e}")
+    """Tokens appended and masked out move no real token's hidden state by more than 1e-5 of its size."""
+    body = probes.built(options)
+    for few, many in probes.lengths(body):
+        values = probes.values(body, many)[:1]
+        alone = probes.run(body, values[:, :few])
+        padded = probes.run(body, values, torch.arange(many)[None] < few)[:, : body.prefix + few]
+        moved = probes.apart(alone, padded)
+        _must(moved <= TOLERANCE, f"lets padding move a hidden state by {moved:.1e} of its size, at {many} tokens")
 
 
 def the_last_real_token_is_where_it_is_read(options: BodyOptions) -> None:
-    """With samples of several lengths in a batch, each one's last token is what it is alone."""
-    body = _built(options)
-    values = _values(body)
-    lengths = torch.tensor([LONG, SHORT])
-    together = _run(body, values, torch.arange(LONG) < lengths[:, None])
-    for sample, length in enumerate(lengths.tolist()):
-        alone = _run(body, values[sample : sample + 1, :length])[0, -1]
-        here = together[sample, body.prefix + length - 1]
-        _must(_near(alone, here), f"gives another last token in a batch than alone, by {_apart(alone, here):.1e}")
+    """In a batch of several lengths each sample's last state is what it is alone, and changes with the last token."""
+    body = probes.built(options)
+    few, many = probes.lengths(body)[0][0], probes.lengths(body)[-1][1]
+    ends, values = torch.tensor([many, few]), probes.values(body, many)
+    mask = torch.arange(many) < ends[:, None]
+    changed = values.clone()
+    changed[torch.arange(2), ends - 1] *= -1
+    together, other = probes.run(body, values, mask), probes.run(body, changed, mask)
+    for sample, length in enumerate(ends.tolist()):
+        alone = probes.run(body, values[sample : sample + 1, :length])[0]
+        last = body.prefix + length - 1
+        apart = probes.apart(alone[-1], together[sample, last], among=alone)
+        _must(apart <= TOLERANCE, f"gives another last state in a batch than alone, by {apart:.1e} of its size")
+        moved = probes.apart(together[sample, last], other[sample, last], among=alone)
+        _must(moved > TOLERANCE, f"gives a last state that does not change with the last of {length} tokens")
 
 
 def it_looks_where_it_says(options: BodyOptions) -> None:
-    """A causal body does not see the future. Any other does, if it mixes tokens at all."""
-    body = _built(options)
-    values = _values(body)
-    changed = values.clone()
-    changed[:, SHORT:] *= -1  # not a shift, which a layer norm takes out again
-    before, after = (_run(body, each)[:, : body.prefix + SHORT] for each in (values, changed))
-    if options.anatomy().causal:
-        _must(_near(before, after), f"says it is causal and sees the future, by {_apart(before, after):.1e}")
-        return
-    changed = values.clone()
-    changed[:, 0] *= -1
-    mixes = not torch.equal(_run(body, values)[:, -1], _run(body, changed)[:, -1])
-    _must(not mixes or not torch.equal(before, after), "says that it is not causal and sees only the past")
+    """A causal body does not see the future. Any other sees both ways, if it mixes tokens at all."""
+    body = probes.built(options)
+    for few, many in probes.lengths(body):
+        values = probes.values(body, many)[:1].repeat(3, 1, 1)
+        values[1, few:] *= -1  # not a shift, which a layer norm takes out again
+        values[2, :few] *= -1
+        same, future, past = probes.run(body, values)
+        border = body.prefix + few
+        ahead, behind = probes.apart(same[:border], future[:border]), probes.apart(same[border:], past[border:])
+        if body.causal:
+            _must(ahead <= TOLERANCE, f"says it is causal and sees the future, by {ahead:.1e}")
+        else:
+            _must(ahead > TOLERANCE or behind <= TOLERANCE, "says that it is not causal and sees only the past")
+            _must(behind > TOLERANCE or ahead <= TOLERANCE, "says that it is not causal and sees only the future")
+
+
+def attention_mixes_and_feed_forward_does_not(options: BodyOptions) -> None:
+    """Where a body has both, what mixes its tokens is claimed as attention and not as feed-forward."""
+    roles = {site.role for site, _ in skeleton(options).claims() if site.used}
+    if {"attn", "ffn"} <= roles and probes.mixes(probes.without(options, "attn")):
+        mixed = probes.mixes(probes.without(options, "ffn"))
+        _must(mixed, "mixes tokens in what it claims as ffn, and not in what it claims as attn")
 
 
 def the_whole_context_can_be_used(options: BodyOptions) -> None:
-    """As many tokens as the anatomy says pass."""
-    context = options.anatomy().context
-    if context:
-        body = _built(options)
-        _must(bool(_run(body, _values(body, context)).isfinite().all()), f"does not take its {context} tokens")
+    """As many tokens as the anatomy says pass, and the last of them is read. Where it says no number, 70 do."""
+    body = probes.built(options)
+    values = probes.values(body, body.context or LENGTHS[-1][-1])
+    values[1] = values[0]
+    values[1, -1] *= -1
+    one, other = probes.run(body, values)
+    _must(bool(one.isfinite().all()), f"does not take its {values.shape[1]} tokens")
+    moved = probes.apart(one[-1], other[-1], among=one)
+    _must(moved > TOLERANCE, f"does not read the last of its {values.shape[1]} tokens")
 
 
 def it_repeats_itself(options: BodyOptions) -> None:
     """The same tokens give the same bits, in evaluation and, without dropout, in training."""
-    body = _built(options)
-    values = _values(body)
+    body = probes.built(options)
     for training in (False, True):
         body.train(training)
         word = "training" if training else "evaluation"
-        _must(torch.equal(_run(body, values), _run(body, values)), f"gives other numbers a second time in {word}")
+        _must(probes.repeats(body), f"gives other numbers a second time in {word}")
 
 
 def dropout_is_the_recipes_own(options: BodyOptions) -> None:
-    """The option `dropout` drops in training, and never in evaluation, or it is refused."""
+    """The option `dropout` drops in training, within blocks too, and never in evaluation, or it is refused."""
     try:
-        body = _built(options.model_copy(update={"dropout": 0.5}))
+        body = probes.built(options.model_copy(update={"dropout": 0.5}))
     except UsageError as error:
         if error.where != "body.dropout":
             raise
         return
-    values = _values(body)
-    _must(torch.equal(_run(body, values), _run(body, values)), "drops in evaluation")
+    _must(probes.repeats(body), "drops in evaluation")
     body.train()
     if any(site.role in ("attn", "ffn", "rnn") for site, _ in body.claims()):
-        _must(not torch.equal(_run(body, values), _run(body, values)), "ignores the option dropout")
+        drops = probes.drops(body)
+        _must(any(drops) if drops else not probes.repeats(body), "ignores the option dropout in its blocks")
 
 
 def a_gradient_reaches_the_input_layer(options: BodyOptions) -> None:
-    """Frozen or not, the body passes a gradient to the tokens, and to each parameter that is used."""
-    body = _built(options).train()
-    values = _values(body).requires_grad_()
-    hidden = body(_tokens(values))
-    (hidden * torch.linspace(-1, 1, hidden.numel()).view(hidden.shape)).sum().backward()
-    _must(values.grad is not None and bool(values.grad.abs().sum() > 0), "passes no gradient to its tokens")
-    silent = [str(site) for site, parameter in body.claims() if site.used and parameter.grad is None]
+    """Frozen or not, the body passes a gradient to each token, and to each parameter that is used."""
+    body = probes.built(options).train()
+    values = probes.values(body).requires_grad_()
+    hidden = body(probes.tokens(values))
+    loss = hidden * probes.noise(hidden.shape)
+    changed = values.detach().clone()
+    changed[:, 0] *= -1
+    seen = probes.apart(hidden[:, -1], probes.run(body, changed)[:, -1], among=hidden) > TOLERANCE
+    (of_last,) = torch.autograd.grad(loss[:, -1].sum(), values, retain_graph=True, materialize_grads=True)
+    loss.sum().backward()
+    grad = torch.zeros_like(values) if values.grad is None else values.grad
+    deaf = [str(number) for number, each in enumerate(grad.unbind(dim=1)) if not each.any()]
+    _must(not deaf, f"passes no gradient to its tokens {', '.join(deaf)}, counted from 0")
+    _must(not seen or bool(of_last[:, 0].any()), "passes no gradient from its last state to the first token it sees")
+    # A bias may have none by theory: softmax does not see what is added to every key.
+    silent = [
+        str(site)
+        for site, parameter in body.claims()
+        if site.used and (parameter.grad is None or (site.kind == "weight" and not parameter.grad.any()))
+    ]
     _must(not silent, f"passes no gradient to {', '.join(silent[:5])}; claim with used=False what no sample passes")
 
 
 def a_step_moves_only_what_trains(options: BodyOptions) -> None:
     """With its norms frozen or all but them, an optimiser's step leaves every frozen bit where it was."""
-    body = _built(options).train()
+    body = probes.built(options).train()
     norms = {site: p for site, p in body.claims() if site.used and site.role == "ln"}
     rest = {site: p for site, p in body.claims() if site.used and site.role != "ln"}
     for trained, frozen in ((norms, rest), (rest, norms)):
@@ -200,7 +246,7 @@ def a_step_moves_only_what_trains(options: BodyOptions) -> None:
             continue
         before = digest({site: parameter.detach().clone() for site, parameter in frozen.items()})
         buffers = {name: buffer.clone() for name, buffer in body.named_buffers()}
-        body(_tokens(_values(body))).square().sum().backward()
+        body(probes.tokens(probes.values(body))).square().sum().backward()
         torch.optim.SGD(trained.values(), lr=0.1).step()
         _must(digest(frozen) == before, "moves frozen parameters in a step")
         moved = [name for name, buffer in body.named_buffers() if not torch.equal(buffer, buffers[name])]
@@ -209,29 +255,38 @@ def a_step_moves_only_what_trains(options: BodyOptions) -> None:
 
 def its_state_goes_round(options: BodyOptions) -> None:
     """A fresh skeleton that is filled with a body's tensors computes the same bits."""
-    body, other = _built(options), skeleton(options)
+    body, other = probes.built(options), skeleton(options)
     fill(other, {site: parameter.data for site, parameter in body.claims() if site.used}, "cpu")
     other.eval()
-    values = _values(body)
-    _must(torch.equal(_run(body, values), _run(other, values)), "computes something else after it was saved and filled")
+    values = probes.values(body)
+    equal = torch.equal(probes.run(body, values), probes.run(other, values))
+    _must(equal, "computes something else after it was saved and filled")
 
 
 def a_random_start_is_the_seeds(options: BodyOptions) -> None:
-    """One seed draws one body, whatever is frozen later, and another seed another."""
-    one, same, other = (build_body(options, seed).source["digest"] for seed in (0, 0, 1))
-    _must(one == same, "draws two bodies from one seed")
-    drawn = any(site.used and site.kind == "weight" and site.role != "ln" for site, _ in skeleton(options).claims())
-    _must(not drawn or one != other, "draws one body from two seeds")
+    """One seed draws one body, whatever is frozen later, and another seed another, in every block."""
+    one, same, other = (build_body(options, seed) for seed in (0, 0, 1))
+    _must(one.source["digest"] == same.source["digest"], "draws two bodies from one seed")
+    drawn = any(site.used and site.kind == "weight" and site.role != "ln" for site, _ in one.body.claims())
+    _must(not drawn or one.source["digest"] != other.source["digest"], "draws one body from two seeds")
+    alike = defaultdict[Site, list[bool]](list)
+    for (site, parameter), (_, another) in zip(one.body.claims(), other.body.claims(), strict=True):
+        if site.used and site.role in ("attn", "ffn", "rnn") and parameter.ndim > 1:
+            alike[Site(site.role, site.layer)].append(torch.equal(parameter, another))
+    fixed = [str(site) for site, equal in alike.items() if all(equal)]
+    _must(not fixed, f"draws the same {', '.join(fixed)} from two seeds")
 
 
 CHECKS: tuple[Check, ...] = (
     claims_are_total_and_disjoint,
+    each_block_is_claimed_as_itself,
     sites_are_known_without_building,
     a_skeleton_holds_no_memory,
     hidden_states_have_the_width_of_the_anatomy,
     padding_changes_nothing,
     the_last_real_token_is_where_it_is_read,
     it_looks_where_it_says,
+    attention_mixes_and_feed_forward_does_not,
     the_whole_context_can_be_used,
     it_repeats_itself,
     dropout_is_the_recipes_own,
@@ -252,29 +307,3 @@ def title(check: Check) -> str:
 def _must(kept: bool, otherwise: str) -> None:
     if not kept:
         raise Broken(f"the body {otherwise}", fix="see the how-to 'Add a body'")
-
-
-def _built(options: BodyOptions) -> Body:
-    return build_body(options, seed=0).body.eval()
-
-
-def _values(body: Body, tokens: int = LONG) -> Tensor:
-    return torch.empty(2, tokens, body.width).normal_(generator=torch.Generator().manual_seed(0))
-
-
-def _tokens(values: Tensor, mask: Tensor | None = None) -> Tokens:
-    real = torch.ones(values.shape[:2], dtype=torch.bool) if mask is None else mask
-    return Tokens(values, real, padded=mask is not None)
-
-
-def _run(body: nn.Module, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    with torch.no_grad():
-        return body(_tokens(values, mask))
-
-
-def _apart(one: Tensor, two: Tensor) -> float:
-    return float((one - two).abs().max())
-
-
-def _near(one: Tensor, two: Tensor) -> bool:
-    return _apart(one, two) <= TOLERANCE * max(1.0, float(one.abs().max()))
