@@ -60,9 +60,8 @@ def _until(others: int, made: Attempt) -> float:
         return 0
     if run.result.status == "interrupted":
         return inf
-    return run.result.steps + (
-        run.result.status == "diverged"
-    )  # which took no step with the gradients that it asked for
+    # One that diverged took no step with the last gradients that it asked for.
+    return run.result.steps + (run.result.status == "diverged")
 
 
 def groups(jobs: Sequence[Job], most: int) -> list[list[int]]:
