@@ -136,7 +136,7 @@ def test_memory_of_activations_is_not_kept_for_what_is_fused() -> None:
 
 
 def test_a_run_with_rounded_matrices_is_one_of_its_own(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"train.steps": 4, "train.eval_every": 2, "train.patience": "null"}
+    changes: dict[str, Any] = {"train.steps": 4, "train.eval_every": 2, "train.patience": "null", "train.batch_size": 4}
     recipe = recipe_on("gpt2", precision="bf16-frozen", **changes)
     run = train(recipe, out=tmp_path)
     assert run.result["status"] == "done"
@@ -159,7 +159,7 @@ def test_a_run_with_rounded_matrices_is_one_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_run_in_bfloat16_goes_on_to_the_bit(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"train.steps": 6, "train.eval_every": 3, "train.patience": "null"}
+    changes: dict[str, Any] = {"train.steps": 6, "train.eval_every": 3, "train.patience": "null", "train.batch_size": 4}
     recipe, told = recipe_on("gpt2", precision="bf16-frozen", **changes), list[int]()
     whole = train(recipe, out=tmp_path / "whole").result
     train(
