@@ -163,7 +163,7 @@ def test_a_pipe_that_is_called_an_image_is_told(folder: Path) -> None:
 def test_classes_that_are_numbers_go_by_value(folder: Path) -> None:
     names = sorted((folder / "train").iterdir())
     for split in ("train", "val", "test"):
-        for name, number in zip([place.name for place in names], ("10", "9"), strict=False):
+        for name, number in zip([place.name for place in names], ("10", "9"), strict=True):
             (folder / split / name).rename(folder / split / number)
     assert ImagesOptions(path=str(folder)).classes() == ["9", "10"]
 

@@ -44,10 +44,9 @@ def effect_name(effect: Mapping[str, Any], study: Mapping[str, Any]) -> str:
 
 
 def _floors(study: Mapping[str, Any]) -> list[str]:
-    if any(arm.get("floors") for arm in study["arms"]):
-        each = [
-            f"floors of {arm_name(arm, study)}: {_shares(arm['floors'])}" for arm in study["arms"] if arm.get("floors")
-        ]
+    own = [arm for arm in study["arms"] if arm.get("floors")]
+    if own:
+        each = [f"floors of {arm_name(arm, study)}: {_shares(arm['floors'])}" for arm in own]
         return [*each, "arms were not asked the same, so a difference is of tasks as well"]
     return [f"floors: {_shares(study['floors'])}"] if study["floors"] else []
 

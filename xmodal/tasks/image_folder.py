@@ -103,7 +103,8 @@ class ImagesOptions(TaskOptions):
         every = inside((file for folder in folders for file in sorted(folder.iterdir())), outer)
         found = [file for file in every if _is_image(file)]
         if not found:
-            lacking = [name for name in SPLITS if name not in self._splits()]
+            there = self._splits()
+            lacking = [name for name in SPLITS if name not in there]
             half = f"{root} has no {' and no '.join(lacking)}, so its folders are taken for classes"
             why = half if 0 < len(lacking) < len(SPLITS) else "a class is a folder of images"
             fix = f"give {' '.join(SPLITS)}, each with a folder for every class, or the folders of classes alone"
@@ -122,7 +123,8 @@ class ImagesOptions(TaskOptions):
         return found
 
     def _root(self, split: SplitName) -> Path:
-        return self._splits()[split] if self.has_splits() else Path(self.path).expanduser()
+        found = self._splits()
+        return found[split] if len(found) == len(SPLITS) else Path(self.path).expanduser()
 
 
 def size_of(file: Path) -> tuple[int, int]:
