@@ -152,6 +152,18 @@ class Late(Nostalgic):
         return torch.cat([hidden[:, :1], hidden[:, :-1]], dim=1)
 
 
+class Turned(Bert):
+    def forward(self, model: Any, tokens: Tokens) -> Tensor:
+        return super().forward(model, tokens).roll(1, dims=1)
+
+
+class Crossed(Bert):
+    def claims(self, model: Any) -> Iterator[tuple[Site, nn.Parameter]]:
+        for site, parameter in super().claims(model):
+            role = {"attn": "ffn", "ffn": "attn"}.get(site.role, site.role) if site.layer == 1 else site.role
+            yield replace(site, role=role), parameter
+
+
 class Mixed(Bert):
     def claims(self, model: Any) -> Iterator[tuple[Site, nn.Parameter]]:
         for site, parameter in super().claims(model):
@@ -179,6 +191,17 @@ class Half(Sober):
     def build(self, dropout: float) -> nn.Module:
         model: Any = super().build(dropout)
         model.embeddings.dropout.p = dropout
+        return model
+
+
+class Moderate(Bert):
+    def build(self, dropout: float) -> nn.Module:
+        model: Any = super().build(dropout)
+        for module in model.encoder.layer[1].modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "dropout_prob"):
+                module.dropout_prob = 0.0
         return model
 
 
@@ -253,11 +276,14 @@ BROKEN = {
     Prophet: "it_looks_where_it_says",
     Nostalgic: "it_looks_where_it_says",
     Ahead: "it_looks_where_it_says",
+    Turned: "a_state_stands_where_its_token_does",
     Mixed: "attention_mixes_and_feed_forward_does_not",
+    Crossed: "attention_mixes_and_feed_forward_does_not",
     Short: "the_whole_context_can_be_used",
     Restless: "it_repeats_itself",
     Sober: "dropout_is_the_recipes_own",
     Half: "dropout_is_the_recipes_own",
+    Moderate: "dropout_is_the_recipes_own",
     Detached: "a_gradient_reaches_the_input_layer",
     HalfDetached: "a_gradient_reaches_the_input_layer",
     Aside: "a_gradient_reaches_the_input_layer",

@@ -152,7 +152,9 @@ def test_explain_and_train_agree_on_what_trains(xmodal: Xmodal, recipe: Path, tm
 
 
 def test_check_says_ok_or_everything_that_is_wrong(xmodal: Xmodal, recipe: Path, tmp_path: Path) -> None:
-    assert xmodal("check", *shipped().values()).code == 0
+    whole = xmodal("check", *shipped().values())
+    assert whole.code == 0
+    assert "homology-minilm, 2 file(s); data/remote-homology is not there, and was not read" in whole.out
     broken = tmp_path / "broken.yaml"
     broken.write_text(recipe.read_text().replace("steps: 8", "stepz: 8").replace("bits: 3", "bits: two"))
     ended = xmodal("check", broken)
@@ -162,6 +164,17 @@ def test_check_says_ok_or_everything_that_is_wrong(xmodal: Xmodal, recipe: Path,
     both = xmodal("check", recipe, broken)
     assert both.code == 2
     assert "small.yaml: ok" in both.out
+
+
+def test_check_reads_the_users_own_files_whole(xmodal: Xmodal, recipe: Path, tmp_path: Path) -> None:
+    rows = [f"{number},{'ab'[number % 2]}" for number in range(40)]
+    words = ("check", recipe, "-o", "task={name: table, columns: [size], path: own.csv}", "-o", "head.name=mean")
+    words = (*words, "-o", "tokenizer={name: patch, size: 1}")
+    words = tuple(str(word).replace("own.csv", str(tmp_path / "own.csv")) for word in words)
+    (tmp_path / "own.csv").write_text("\n".join(["size,label", *rows, ""]))
+    assert xmodal(*words).code == 0
+    (tmp_path / "own.csv").write_text("\n".join(["size,label", *rows, "wide,a", ""]))
+    assert_explains(xmodal(*words), 2, "own.csv:42: 'wide' in column 'size' is not a number")
 
 
 @pytest.mark.parametrize(

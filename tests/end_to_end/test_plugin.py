@@ -88,7 +88,7 @@ def test_the_file_is_short_and_one() -> None:
 def test_the_body_of_the_page_passes_the_suite(installed: Path) -> None:
     done = xmodal(installed, "check", "body", "pythia-14m")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("pythia-14m: ok, ") == 16
+    assert done.stdout.count("pythia-14m: ok, ") == len(CHECKS)
 
 
 def test_the_body_of_the_page_is_explained_and_trains(installed: Path, tmp_path: Path) -> None:
@@ -144,6 +144,9 @@ print(sum(parameter.numel() for parameter in model.parameters() if parameter.req
     done = xmodal(installed, *words, "-o", "body={name: pythia-14m, path: model}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "done"
+    other = xmodal(installed, *words, "-o", "body={name: 'hf:pythia', path: model}", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "body.name=pythia-14m, with this folder as body.path" in other.stderr
     lost = xmodal(installed, *words, "-o", "body={name: pythia-14m}", cwd=tmp_path)
     assert lost.returncode == 3
     assert "-o body.path=FOLDER" in lost.stderr

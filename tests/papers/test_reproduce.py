@@ -13,9 +13,10 @@ from pages import keys, page, sections
 
 from xmodal.errors import MissingError, UsageError
 from xmodal.papers import reproduce as module
+from xmodal.papers.against import against
 from xmodal.papers.cells import Wanted
-from xmodal.papers.library import find_table
-from xmodal.papers.reproduce import Plan, make_plan, reproduce
+from xmodal.papers.library import Found, Table, find_table
+from xmodal.papers.reproduce import Plan, Reproduced, make_plan, reproduce
 from xmodal.run import session
 from xmodal.run.result import sealed
 from xmodal.run.whole import write_json
@@ -212,10 +213,42 @@ def test_the_preview_counts_what_the_studies_do() -> None:
     assert module.TABLE == "table.json"
 
 
-def test_a_column_that_no_recipe_measures_is_told() -> None:
-    said = plan("lu2021/table7", columns=[]).preview()["differences"]["words"]
-    assert "No recipe measures cifar10-lra-train; xmodal show lu2021/table7 has the paper's numbers." in said
-    assert not any("No recipe" in words for words in plan().preview()["differences"]["words"])
+def trained_table() -> Found:
+    """As table 7, on a task that needs no data."""
+    row = {"theirs": [50, 97], "recipe": "lu2021/{task}_random"}
+    columns = {"columns": ["bit-xor", "bit-xor-train"], "trained": {"bit-xor-train": "bit-xor"}}
+    table = Table.model_validate({"key": "key", "about": "Test and train accuracy", "rows": {"random": row}} | columns)
+    return find_table("lu2021/table2")._replace(table_name="trained", table=table)
+
+
+@pytest.fixture
+def on_training(tmp_path: Path) -> tuple[Plan, Reproduced]:
+    found = trained_table()
+    here = make_plan(Wanted(found, tiny=True, overrides=[*ONE, "train.score_train=8"]))
+    return here, reproduce(here, out=tmp_path)
+
+
+def test_accuracy_on_training_is_read_off_the_runs_of_its_test_accuracy(
+    on_training: tuple[Plan, Reproduced], tmp_path: Path
+) -> None:
+    here, made = on_training
+    assert (here.preview()["runs"], made.ran) == (1, 1)
+    test, trained = made.result["cells"]
+    assert (test["column"], trained["column"]) == ("bit-xor", "bit-xor-train")
+    assert test["runs"] == trained["runs"]
+    result = json.loads((tmp_path / trained["runs"][0]["folder"] / "result.json").read_text())
+    assert test["mean"] == 100 * result["test"]["accuracy"]
+    assert trained["mean"] == 100 * result["train"]["accuracy"]
+    assert trained["difference"] == trained["mean"] - 97.0
+    assert result["train"]["items"] == 8
+    assert plan("lu2021/table7", columns=["cifar10-lra-train"]).preview()["runs"] == 3
+
+
+def test_a_run_stands_beside_its_accuracy_on_training(on_training: tuple[Plan, Reproduced], tmp_path: Path) -> None:
+    found = against(trained_table(), [tmp_path])["cells"]
+    assert {cell["column"]: cell["mean"] for cell in found} == {
+        cell["column"]: cell["mean"] for cell in on_training[1].result["cells"]
+    }
 
 
 def test_the_reference_has_every_key_of_a_table(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from xmodal.run.events import Ended, Evaluated, Event, Started, Stepped
 from xmodal.run.loop import Job
 from xmodal.run.result import MEASURED, comparable
 from xmodal.run.session import Run, train
+from xmodal.tasks import build_task
 from xmodal.tasks.bits import BitXor
 
 Small = Callable[..., Recipe]
@@ -64,6 +65,22 @@ def test_a_run_leaves_a_folder_that_explains_itself(small: Small, out: Path) -> 
     assert started.norms["hidden"] == pytest.approx(1, abs=0.1)  # it leaves through a layer norm
     assert isinstance(ended, Ended)
     assert [e.split for e in events if isinstance(e, Evaluated)] == ["val", "val", "val", "test"]
+
+
+def test_samples_it_was_trained_on_are_predicted_when_that_is_asked_for(small: Small, tmp_path: Path) -> None:
+    events = list[Event]()
+    run = train(small("train.score_train=24"), out=tmp_path, listeners=[events.append])
+    said = run.result["train"]
+    assert run.result.train
+    assert run.result.train.accuracy == said["accuracy"]
+    assert (said["items"], said["labels"]) == (24, 72)
+    assert [e.split for e in events if isinstance(e, Evaluated)] == ["val", "val", "val", "test", "train"]
+    whole = train(small("train.score_train=10000"), out=tmp_path).result["train"]
+    assert whole["items"] == len(build_task(small().task, 0).split("train"))
+    assert "train" not in train(small(), out=tmp_path).result.to_dict()
+    untested = train(small("train.score_train=24"), out=tmp_path / "later", test=False)
+    assert "train" not in untested.result.to_dict()
+    assert train(small("train.score_train=24"), out=tmp_path / "later").result["train"] == said
 
 
 def test_a_run_that_was_not_tested_is_tested_when_that_is_asked_for(small: Small, tmp_path: Path) -> None:

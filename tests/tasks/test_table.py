@@ -294,6 +294,11 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         table(tmp_path, column="seq")
 
 
+def test_what_is_nowhere_is_not_called_forbidden(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such table"):
+        table(tmp_path / "none" / "deeper" / "t.csv", column="seq")
+
+
 def test_a_link_in_a_circle_or_to_nothing_is_named(tmp_path: Path) -> None:
     for name in ("train", "test"):
         write(tmp_path / f"{name}.csv", "seq,label\nAC,1\nCA,2\n")

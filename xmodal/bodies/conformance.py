@@ -151,6 +151,12 @@ def the_last_real_token_is_where_it_is_read(options: BodyOptions) -> None:
         _must(moved > TOLERANCE, f"gives a last state that does not change with the last of {length} tokens")
 
 
+def a_state_stands_where_its_token_does(options: BodyOptions) -> None:
+    """No shift lies between tokens and states, as when for each token the state behind it changes most with it."""
+    shifts = set(probes.farthest(probes.built(options)))
+    _must(len(shifts) > 1 or shifts == {0}, f"gives each token's state {max(shifts)} places behind it, counted around")
+
+
 def it_looks_where_it_says(options: BodyOptions) -> None:
     """A causal body does not see the future. Any other sees both ways, if it mixes tokens at all."""
     body = probes.built(options)
@@ -170,10 +176,15 @@ def it_looks_where_it_says(options: BodyOptions) -> None:
 
 def attention_mixes_and_feed_forward_does_not(options: BodyOptions) -> None:
     """Where a body has both, what mixes its tokens is claimed as attention and not as feed-forward."""
-    roles = {site.role for site, _ in skeleton(options).claims() if site.used}
-    if {"attn", "ffn"} <= roles and probes.mixes(probes.without(options, "attn")):
-        mixed = probes.mixes(probes.without(options, "ffn"))
-        _must(mixed, "mixes tokens in what it claims as ffn, and not in what it claims as attn")
+    roles = defaultdict[int | None, set[str]](set)
+    for site, _ in skeleton(options).claims():
+        if site.used:
+            roles[site.layer].add(site.role)
+    for layer, there in roles.items():
+        if {"attn", "ffn"} <= there and probes.mixes(probes.without(options, "attn", layer)):
+            mixed = probes.mixes(probes.without(options, "ffn", layer))
+            block = "" if layer is None else f" in block {layer}"
+            _must(mixed, f"mixes tokens in what it claims as ffn, and not in what it claims as attn{block}")
 
 
 def the_whole_context_can_be_used(options: BodyOptions) -> None:
@@ -209,7 +220,9 @@ def dropout_is_the_recipes_own(options: BodyOptions) -> None:
     body.train()
     if any(site.role in ("attn", "ffn", "rnn") for site, _ in body.claims()):
         drops = probes.drops(body)
-        _must(any(drops) if drops else not probes.repeats(body), "ignores the option dropout in its blocks")
+        sober = ", ".join(str(block) for block, dropped in enumerate(drops) if not dropped)
+        _must(not sober, f"ignores the option dropout in its blocks {sober}, counted from 0")
+        _must(bool(drops) or not probes.repeats(body), "ignores the option dropout in its blocks")
 
 
 def a_gradient_reaches_the_input_layer(options: BodyOptions) -> None:
@@ -285,6 +298,7 @@ CHECKS: tuple[Check, ...] = (
     hidden_states_have_the_width_of_the_anatomy,
     padding_changes_nothing,
     the_last_real_token_is_where_it_is_read,
+    a_state_stands_where_its_token_does,
     it_looks_where_it_says,
     attention_mixes_and_feed_forward_does_not,
     the_whole_context_can_be_used,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -12,10 +11,10 @@ from torch import nn
 
 from xmodal.bodies.anatomy import Anatomy
 from xmodal.bodies.family import Family
-from xmodal.bodies.hub import FAMILIES
+from xmodal.bodies.hub import FAMILIES, of_plugins
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.vit import READERS, Vit, layout
-from xmodal.components import load, lookup, plugins
+from xmodal.components import load
 from xmodal.errors import UsageError
 from xmodal.types import Site
 
@@ -108,27 +107,17 @@ def _known(model: nn.Module) -> _Known | None:
 
 def _of_transformers(model: Any) -> _Known | None:
     kind = getattr(model.config, "model_type", "")
-    made = load(FAMILIES[kind][1]) if kind in FAMILIES else _of_plugins(kind)
-    if made is None:
+    found = (kind, load(FAMILIES[kind][1])) if kind in FAMILIES else of_plugins(kind)
+    if found is None:
         return None
     details = {
         "attention_bias": getattr(model.config, "attention_bias", False) is True,
         "activation": getattr(model.config, "feed_forward_proj", ""),
     }
-    family = _made(made, kind, getattr(model.config, "num_hidden_layers", 1), details)
+    family = _made(found[1], kind, getattr(model.config, "num_hidden_layers", 1), details)
     part = model.base_model
     prefix = "" if part is model else next(name for name, module in model.named_modules() if module is part) + "."
     return _Known(family, part, prefix, POOLERS)
-
-
-def _of_plugins(kind: str) -> Any:
-    """The class of a plugin that claims models of this type of transformers; None where there is none."""
-    for name in plugins("body"):
-        with suppress(UsageError, ImportError, AttributeError):  # one that cannot be imported, and is another's fault
-            entry = lookup("body", {}, name)
-            if entry and kind in getattr(made := load(entry.builds), "model_types", ()):
-                return made
-    return None
 
 
 def _made(family: Any, kind: str, depth: int, details: dict[str, Any]) -> Family:

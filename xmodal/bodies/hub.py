@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -11,7 +13,7 @@ from xmodal.bodies import anatomy as shapes
 from xmodal.bodies.anatomy import Anatomy
 from xmodal.bodies.family import Family
 from xmodal.bodies.options import BodyOptions
-from xmodal.components import load
+from xmodal.components import load, lookup, plugins
 from xmodal.errors import UsageError, did_you_mean
 from xmodal.sources.bodies import WEIGHTS, tensor_names
 
@@ -51,14 +53,26 @@ def known_type(folder: Path) -> str:
     if found not in FAMILIES:
         weights = folder / WEIGHTS
         names = tensor_names(weights) if weights.is_file() else []
+        plugin = of_plugins(found)
+        fix = f"body.name={plugin[0]}, with this folder as body.path" if plugin else shapes.NO_FAMILY
         orphans = f"; nobody claims its {len(names)} tensors: {', '.join(names[:3])}, and so on" if names else ""
         raise UsageError(
             f"no family for models of the type '{found}'{did_you_mean(found, FAMILIES)}",
             where=str(folder / "config.json"),
             why=f"there are families for {', '.join(FAMILIES)}{orphans}",
-            fix=shapes.NO_FAMILY,
+            fix=fix,
         )
     return found
+
+
+def of_plugins(kind: str) -> tuple[str, Any] | None:
+    """The name and the class of a plugin that claims models of this type of transformers; None where there is none."""
+    for name in plugins("body"):
+        with suppress(UsageError, ImportError, AttributeError):  # one that cannot be imported, and is another's fault
+            entry = lookup("body", {}, name)
+            if entry and kind in getattr(made := load(entry.builds), "model_types", ()):
+                return name, made
+    return None
 
 
 def build_family(options: BodyOptions) -> Family:

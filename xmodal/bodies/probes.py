@@ -29,12 +29,13 @@ def built(options: BodyOptions) -> Body:
     return body
 
 
-def without(options: BodyOptions, role: str) -> Body:
-    """A body in which every parameter of a role is 0."""
+def without(options: BodyOptions, role: str, layer: int | None) -> Body:
+    """A body in which every parameter of a role is 0 in one block, and of other blocks attention and feed-forward."""
     body = built(options)
     with torch.no_grad():
         for site, parameter in body.claims():
-            if site.used and site.role == role:
+            other = site.layer not in (None, layer) and site.role in ("attn", "ffn")
+            if site.used and (other or (site.role == role and site.layer in (None, layer))):
                 parameter.zero_()
     return body
 
@@ -65,6 +66,16 @@ def mixes(body: Body) -> bool:
     pair[1, :-1] *= -1
     one, other = run(body, pair)
     return apart(one[-1], other[-1], among=one) > TOLERANCE
+
+
+def farthest(body: Body) -> list[int]:
+    """For each of seven tokens, how many places behind it the state is that changes most when the token does."""
+    given = values(body, LENGTHS[0][0])[:1]
+    count = given.shape[1]
+    others = given.repeat(count, 1, 1)
+    others[torch.arange(count), torch.arange(count)] *= -1
+    moved = (run(body, others) - run(body, given))[:, body.prefix :].square().sum(-1)
+    return [(int(most) - token) % count for token, most in enumerate(moved.argmax(-1))]
 
 
 def lengths(body: Body) -> list[tuple[int, int]]:

@@ -24,6 +24,7 @@ from xmodal.cli.words import (
     watched,
 )
 from xmodal.errors import UsageError, XmodalError
+from xmodal.paths import given
 
 CODES = {"done": 0, "diverged": 4, "interrupted": 130}
 """Exit code of a run that ended so."""
@@ -271,9 +272,9 @@ def check(
     for name in recipes:
         try:
             loaded = load(name, override, None, False)
-            if loaded.tiny:
-                load(name, override, None, True)
+            forms = [loaded, *([load(name, override, None, True)] if loaded.tiny else [])]
             absent = "".join(f"; {run} is still to be made" for run in check_runs(loaded.body))
+            absent += "".join(f"; {path} is not there, and was not read" for path in _read_own_files(forms))
             console.write(f"{name}: ok, {loaded.name}, {len(read(find(name)).files)} file(s){absent}")
         except XmodalError as error:
             worst = max(worst, error.exit_code)
@@ -281,6 +282,19 @@ def check(
     if worst:
         raise typer.Exit(worst)
     return None
+
+
+def _read_own_files(forms: list[Any]) -> list[str]:
+    """Meets every fault in the user's data that a run would meet; what is not there."""
+    absent = []
+    for form in {form.task.model_dump_json(): form for form in forms if form.task.own_files}.values():
+        if not given(form.task.own_files).exists():
+            absent.append(form.task.own_files)
+            continue
+        from xmodal.run.session import task_of  # which loads torch
+
+        task_of(form)
+    return list(dict.fromkeys(absent))
 
 
 def _check_bodies(names: list[str]) -> None:

@@ -104,8 +104,8 @@ class RunView:
         if not self._live:
             mark = " (best)" if event.best else ""
             hidden = "".join(f" {name} {percent(value)}" for name, value in _subsets(event.scores))
-            if event.split == "test":
-                say(f"test {accuracy}{hidden}, with the model of step {event.step}")
+            if event.split != "val":
+                say(f"{event.split} {accuracy}{hidden}, with the model of step {event.step}")
             else:
                 say(f"step {event.step}/{self._total} {self._loss} {event.split} {accuracy}{hidden}{mark}")
 
@@ -139,6 +139,9 @@ def show_results(results: Sequence[Mapping[str, Any]]) -> None:
     for result in results:
         if said := _coverage(result.get("coverage") or {}):
             out.print(Text(f"{result['name']} s{result['seed']}: {said}"), style="yellow", soft_wrap=True)
+        if trained := result.get("train"):
+            text = f"{result['name']} s{result['seed']}: {percent(trained['accuracy'])} of what it was trained on"
+            out.print(Text(text), soft_wrap=True)
         for fault in result.get("legacy", ()):
             out.print(Text(f"{result['name']} s{result['seed']}: {fault}"), style="yellow", soft_wrap=True)
     if any(result.get("test") for result in results):

@@ -100,6 +100,8 @@ def _experiments(table: Found) -> Iterator[_Known]:
         for protocol in get_args(ProtocolName):
             wanted = Wanted(table, scale, protocol)
             for cell in cells_of(wanted):
+                if cell.runs_in != cell.column:
+                    continue
                 if cell.recipe:
                     tuned = wanted.rules.lr != "own"
                     yield _Known(cell.row, cell.column, cell.recipe, f"{scale}, {protocol}", _before(cell), tuned)
@@ -138,12 +140,15 @@ def _starts_from(recipe: Recipe, digest: str) -> bool:
 def _groups(table: Found, row: str, column: str, groups: Mapping[Any, Any]) -> list[dict[str, Any]]:
     found = []
     for (own_row, own_column, called, _), members in groups.items():
-        if (own_row, own_column) != (row, column):
+        if (own_row, own_column) != (row, table.runs_of(column)):
             continue
         recipe, result, _, keys = members[0]
-        scores = [100 * run["test"]["accuracy"] for _, run, _, _ in members if run["test"]]
+        split = "test" if own_column == column else "train"
+        scores = [100 * run[split]["accuracy"] for _, run, _, _ in members if run.get(split)]
+        if split == "train" and not scores:
+            continue
         interval = t_interval(scores)
-        floors = result["floors"]
+        floors = result["floors"] if split == "test" else {}
         said = {
             "called": f"{called}, but for {', '.join(keys)}" if keys else called,
             "recipe": recipe.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from shlex import quote
@@ -55,7 +55,8 @@ class Wanted:
         for text in self.overrides:
             task, colon, rest = text.partition(":")
             own = colon and task in self.table.table.columns
-            found += [rest if own else text] if not own or task == column else []
+            alike = not own or self.table.runs_of(task) == self.table.runs_of(column)
+            found += [rest if own else text] if alike else []
         return found
 
     @property
@@ -71,6 +72,8 @@ class Cell:
     Attributes:
         row: the paper's name for the arm.
         column: the task.
+        runs_in: the column whose runs it is read off: its own, or that of the test accuracy where it is accuracy on
+            what was trained on.
         recipe: what is run, at the recipe's own rate; None where nothing can be.
         base: the shipped recipe as it stands.
         why: why there is no recipe.
@@ -79,6 +82,7 @@ class Cell:
 
     row: str
     column: str
+    runs_in: str
     recipe: Recipe | None = None
     base: Recipe | None = None
     why: str = ""
@@ -120,22 +124,15 @@ def cells_of(wanted: Wanted) -> list[Cell]:
                 key = repr(cell.recipe.model_copy(update={"name": "", "tiny": {}}))
                 if key in seen:
                     why = f"at this scale it is the same experiment as '{seen[key]}'"
-                    cell = Cell(row, column, base=cell.base, why=why)
+                    cell = replace(cell, recipe=None, before=None, why=why)
                 seen.setdefault(key, row)
             found.append(cell)
     return found
 
 
-def left_out(wanted: Wanted) -> list[str]:
-    """The columns of the table that no recipe measures."""
-    found = wanted.table
-    return [c for c in found.table.columns if not any(found.recipe_of(row, c) for row in found.table.rows)]
-
-
 def _columns(wanted: Wanted) -> list[str]:
     table, name = wanted.table.table, wanted.table.name
-    absent = left_out(wanted)
-    there = [column for column in table.columns if column not in absent]
+    there = [c for c in table.columns if any(wanted.table.recipe_of(row, c) for row in table.rows)]
     if not there:
         from xmodal.papers.library import tables
 
@@ -164,20 +161,20 @@ def _chosen(wanted: Wanted, kind: str, asked: Sequence[str], there: list[str]) -
 def _cell(wanted: Wanted, row: str, column: str) -> Cell:
     name = wanted.table.recipe_of(row, column)
     if name is None:
-        return Cell(row, column, why="the package has no recipe for it")
-    base = _base(name)
+        return Cell(row, column, column, why="the package has no recipe for it")
+    base, runs_in = _base(name), wanted.table.runs_of(column)
     if wanted.scale == "cpu" and base.body.name in cpu_scale().absent:
         why = f"{base.body.name} has no stand-in at this scale: {cpu_scale().absent[base.body.name]}"
-        return Cell(row, column, base=base, why=why)
+        return Cell(row, column, runs_in, base=base, why=why)
     own = wanted.table.table.rows[row].set
-    label = f"{wanted.table.paper_name}-{column}-{row}" if own else base.name
-    recipe = _made(wanted, name, base, column, own, label)
+    label = f"{wanted.table.paper_name}-{runs_in}-{row}" if own else base.name
+    recipe = _made(wanted, name, base, runs_in, own, label)
     if not recipe.body.init.startswith(RUN):
-        return Cell(row, column, recipe, base)
+        return Cell(row, column, runs_in, recipe, base)
     first = next(word for word in shipped() if word.replace("/", "-").replace("_", "-") == _run_of(base))
     body = _base(first)
     before = _made(wanted, first, body, body.task.name, (), body.name)
-    return Cell(row, column, recipe, base, before=before)
+    return Cell(row, column, runs_in, recipe, base, before=before)
 
 
 @cache

@@ -52,6 +52,8 @@ class Table(Options):
     """Test accuracy in percent, or steps."""
     columns: list[str]
     """Tasks."""
+    trained: dict[str, str] = Field(default_factory=dict)
+    """Columns of accuracy on what was trained on, and the column whose runs have it."""
     rows: dict[str, Row]
     """Arms, by the paper's name for them."""
 
@@ -60,6 +62,8 @@ class Table(Options):
         for name, row in self.rows.items():
             if len(row.theirs) != len(self.columns):
                 raise ValueError(f"row {name} has {len(row.theirs)} numbers for {len(self.columns)} columns")
+            if strange := {*self.trained, *self.trained.values()} - set(self.columns):
+                raise ValueError(f"trained speaks of {', '.join(sorted(strange))}, which is no column")
             if strange := row.cells.keys() - set(self.columns):
                 raise ValueError(f"row {name} speaks of {', '.join(sorted(strange))}, which is no column")
             if any(isinstance(said, list) and len(said) != 2 for said in row.theirs):
@@ -150,11 +154,15 @@ class Found(NamedTuple):
 
     def recipe_of(self, row: str, column: str) -> str | None:
         """The name of the shipped recipe of a cell, or None where there is none."""
-        said = self.table.rows[row]
+        said, column = self.table.rows[row], self.runs_of(column)
         own = said.cells[column].recipe if column in said.cells else None
         pattern = own or said.recipe
         stem = self.paper.stems.get(column)
         return pattern.format(task=stem) if pattern and stem else None
+
+    def runs_of(self, column: str) -> str:
+        """The column whose runs have the scores of this one: itself, but for accuracy on what was trained on."""
+        return self.table.trained.get(column, column)
 
     def note_of(self, row: str, column: str) -> str:
         """What the paper says of a cell's number, and of its row."""

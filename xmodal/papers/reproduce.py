@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from xmodal.bodies.description import RUN
 from xmodal.errors import DamagedError
-from xmodal.papers.cells import Cell, Wanted, cells_of, differences, enforce_here, lacking, left_out
+from xmodal.papers.cells import Cell, Wanted, cells_of, differences, enforce_here, lacking
 from xmodal.papers.library import Remark, cpu_scale
 from xmodal.recipe import Recipe
 from xmodal.run.bare import resolve
@@ -26,6 +27,7 @@ from xmodal.study.attempts import attempt
 from xmodal.study.design import Design, make_design
 from xmodal.study.events import StudyEvent
 from xmodal.study.reading import read_study, runs_of
+from xmodal.study.stats import t_interval
 from xmodal.study.study import Interrupted, Study, file_of, run_study
 
 REPRODUCTIONS, TABLE = "reproductions", "table.json"
@@ -89,7 +91,7 @@ class Plan:
                     "body": f"{cell.recipe.body.name} ({cell.recipe.body.init})" if cell.recipe else None,
                     "freeze": cell.recipe.freeze if cell.recipe else None,
                     "steps": cell.recipe.train.steps if cell.recipe else None,
-                    "rates": list(runs[key].rates) if (key := (cell.column, cell.row)) in runs else [],
+                    "rates": list(runs[key].rates) if (key := (cell.runs_in, cell.row)) in runs else [],
                     "report_seeds": list(runs[key].report) if key in runs else [],
                 }
                 for cell in self.cells
@@ -134,7 +136,8 @@ def make_plan(wanted: Wanted, seeds: str = "") -> Plan:
     for cell in cells:
         if cell.recipe:
             own = cell.recipe.train.lr if wanted.rules.lr == "own" else None
-            grouped.setdefault((cell.column, own), []).append(cell)
+            group = grouped.setdefault((cell.runs_in, own), [])
+            group += [cell] if cell.row not in [other.row for other in group] else []
     parts = []
     for (column, own), group in grouped.items():
         arms = Arms((), tuple(arm_of(cell.row, cell.recipe) for cell in group if cell.recipe))
@@ -269,9 +272,6 @@ def _differences(wanted: Wanted, cells: Sequence[Cell]) -> dict[str, Any]:
     theirs = {cell.base.body.name for cell in cells if cell.base}
     words = _holding(wanted.rules.differences, cells, ours)
     words += _holding(cpu_scale().differences, cells, theirs) if wanted.scale == "cpu" else []
-    if (left := left_out(wanted)) and not wanted.columns:
-        name = wanted.table.name
-        words.append(f"No recipe measures {', '.join(left)}; xmodal show {name} has the paper's numbers.")
     if wanted.tiny:
         words.append("Recipes run in their tiny forms: bodies are random, and numbers mean nothing.")
     return {"words": words, "keys": [asdict(difference) for difference in differences(cells)]}
@@ -279,7 +279,7 @@ def _differences(wanted: Wanted, cells: Sequence[Cell]) -> dict[str, Any]:
 
 def _holding(remarks: Sequence[Remark], cells: Sequence[Cell], bodies: set[str]) -> list[str]:
     """Those that are about the tasks of these cells, and about one of these bodies."""
-    tasks = {cell.column for cell in cells}
+    tasks = {cell.runs_in for cell in cells}
     return [
         remark.says
         for remark in remarks
@@ -298,7 +298,9 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
             "recipe": cell.recipe.name if cell.recipe else None,
         }
         why = cell.why or (failed.get(cell.before.digest(), "") if cell.before else "")
-        cells.append({**said, **_ours(arms.get((cell.column, cell.row)), said["theirs"], why, bool(cell.recipe))})
+        arm, trained = arms.get((cell.runs_in, cell.row)), cell.runs_in != cell.column
+        arm = _on_training(arm) if arm and trained else arm
+        cells.append({**said, **_ours(arm, said["theirs"], why, bool(cell.recipe))})
     results = [study.result for made in studies.values() for study in made]
     folders = [out / run["folder"] for result in results for run in runs_of(result) if run["folder"]]
     return {
@@ -316,6 +318,18 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
     }
 
 
+def _on_training(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm with its accuracy on what it was trained on in the place of that on test."""
+    scores = [run["train"] for run in arm["report"] if run["status"] == "done" and "train" in run]
+    interval = t_interval(scores)
+    return {
+        **arm,
+        "seeds": len(scores),
+        "mean": mean(scores) if scores else None,
+        "interval": [max(0.0, interval[0]), min(1.0, interval[1])] if interval else None,
+    }
+
+
 def _ours(arm: Mapping[str, Any] | None, theirs: float, why: str, runnable: bool) -> dict[str, Any]:
     """What a study found of a cell, in percent; `missing` where there is nothing, `failed` where nothing ended well."""
     if arm is None:
@@ -330,17 +344,17 @@ def _ours(arm: Mapping[str, Any] | None, theirs: float, why: str, runnable: bool
     ]
     if arm["rate"] is None:
         bad.append("no rate ended well with every tuning seed")
-    mean = None if arm["mean"] is None else 100 * arm["mean"]
+    score = None if arm["mean"] is None else 100 * arm["mean"]
     return {
         **_EMPTY,
-        "status": "failed" if mean is None else "done" if not bad else "partly",
+        "status": "failed" if score is None else "done" if not bad else "partly",
         "why": "; ".join(bad),
-        "mean": mean,
+        "mean": score,
         "interval": None if arm["interval"] is None else [100 * end for end in arm["interval"]],
         "seeds": arm["seeds"],
         "rate": arm["rate"],
         "edge": arm["edge"],
-        "difference": None if mean is None else mean - theirs,
+        "difference": None if score is None else score - theirs,
         "trainable": arm["trainable"],
         "runs": [{"seed": run["seed"], "status": run["status"], "folder": run["folder"]} for run in runs],
     }

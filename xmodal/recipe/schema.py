@@ -59,6 +59,9 @@ class TrainOptions(Options):
     """Steps between looks at the validation split; a checkpoint is written at each."""
     eval_batch_size: int = Field(default=64, ge=1, le=65_536)
     """Samples in an evaluation batch. It changes speed and memory, not scores."""
+    score_train: int | None = Field(default=None, ge=1)
+    """Samples of those it was trained on that are predicted as well, once, when test is: `train` in the result. They
+    are drawn by seed; all where there are no more. null predicts none."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many looks without a better validation accuracy; null never does."""
 

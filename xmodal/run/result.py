@@ -79,6 +79,9 @@ class Result(BaseModel, extra="allow"):
     """The digest of the recipe, as in the folder's name."""
     test: Scores | None
     """On the test split, with the parameters that validation chose; None when it was not read."""
+    train: Scores | None = None
+    """On samples that it was trained on, with the same parameters; None where the recipe asks for none
+    (`train.score_train`)."""
     val: Scores | None
     """On the validation split at `best_step`; None before the first look."""
     floors: dict[Annotated[str, Field(pattern=r"^[\w -]+$")], _Share]

@@ -31,7 +31,8 @@ from xmodal.run.ranks import Ranks
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, Result, beside, course_of, sealed, versions
 from xmodal.run.whole import write_json
 from xmodal.tasks import build_task
-from xmodal.types import SPLITS, Task
+from xmodal.tasks.splits import some_of
+from xmodal.types import SPLITS, SplitName, Task
 
 THRESHOLDS = (0.75, 0.9, 0.95, 0.99)
 """Validation accuracies for which a result says after how many steps they were reached."""
@@ -261,11 +262,15 @@ class _Session:
         yield from loop.asking(self._tell)
         seal.check(assembled.plan, buffers)
         parameters = {**parameters, "reached": reached(loop.optimizer, assembled.plan.trainable())}
-        tested, due = None, bool(self.test and loop.state.best)
+        scores, due = dict[str, Any](), list[SplitName]()
+        if self.test and loop.state.best:
+            due.append("test")
+            if recipe.train.score_train:
+                due.append("train")
         if loop.state.stopped and loop.state.best:
             loop.load_best()  # tested or not, what the run leaves is its best model
-            tested = self._test(task, loop) if due else None
-        status = "interrupted" if not loop.state.stopped or (due and tested is None) else "done"
+            scores = self._scores(task, loop, due)
+        status = "interrupted" if not loop.state.stopped or len(scores) < len(due) else "done"
         if loop.state.stopped == "diverged" and status == "done":
             status = "diverged"
         if status in FINISHED:
@@ -275,7 +280,7 @@ class _Session:
         result = self._result(
             status,
             floors=floors,
-            test=tested,
+            scores=scores,
             parameters=parameters,
             digests={**self.digests, "frozen": seal.digest},
             coverage=task.coverage(),
@@ -305,17 +310,21 @@ class _Session:
         rms = {"tokens": tokens.values[tokens.mask], "hidden": hidden[mask]}
         return {name: float(values.float().square().mean().sqrt()) for name, values in rms.items()}
 
-    def _test(self, task: Task, loop: Loop) -> dict[str, Any] | None:
-        for report in loop.evaluate(loop.job.view(task.split("test")), "test"):
-            if isinstance(report, Evaluating):
-                if loop.stop():
-                    self._tell(Stopped(loop.state.step, "interrupted"))
-                    return None
-                self._tell(report)
-            else:
-                self._tell(Evaluated(loop.state.best_step, "test", report.to_dict()))
-                return report.to_dict()
-        return None
+    def _scores(self, task: Task, loop: Loop, splits: list[SplitName]) -> dict[SplitName, Any]:
+        """Of each of these splits, with the best parameters; those before an interruption."""
+        found, job = dict[SplitName, Any](), loop.job
+        for name in splits:
+            trained = some_of(job.train, job.options.score_train, job.seed) if name == "train" else None
+            for report in loop.evaluate(trained or job.view(task.split(name)), name):
+                if isinstance(report, Evaluating):
+                    if loop.stop():
+                        self._tell(Stopped(loop.state.step, "interrupted"))
+                        return found
+                    self._tell(report)
+                else:
+                    self._tell(Evaluated(loop.state.best_step, name, report.to_dict()))
+                    found[name] = report.to_dict()
+        return found
 
     def _describe_body(self, assembled: Assembled, trained_digest: str | None) -> None:
         options = self.recipe.body
@@ -347,7 +356,7 @@ class _Session:
 
     def _result(self, status: str, **rest: Any) -> dict[str, Any]:
         recipe, state = self.recipe, self.loop.state if self.loop else None
-        looks = state.looks if state else []
+        looks, scores = state.looks if state else [], rest.pop("scores", {})
         said = {
             "schema": SCHEMA,
             "status": status,
@@ -355,7 +364,8 @@ class _Session:
             "seed": recipe.seed,
             "tiny": recipe.is_tiny,
             "recipe_digest": self.folder.digest,
-            "test": rest.pop("test", None),
+            "test": scores.get("test"),
+            **({"train": scores["train"]} if "train" in scores else {}),
             "val": state.best if state else None,
             "floors": rest.pop("floors", {}),
             "steps": state.step if state else 0,

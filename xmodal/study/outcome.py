@@ -20,6 +20,7 @@ class Outcome:
         status: `done`, `diverged` or `failed`.
         val: best accuracy on validation, or None where there was no look at it.
         test: accuracy on test, with the parameters of that look.
+        train: accuracy on samples that it was trained on, with the same, where the recipe asks for it.
         labels: number of labels in test.
         floors: what trivial predictors score.
         steps: steps taken; `best_step` those of the best look; `steps_to` when thresholds were reached.
@@ -33,6 +34,7 @@ class Outcome:
     status: str
     val: float | None = None
     test: float | None = None
+    train: float | None = None
     labels: int = 0
     floors: Mapping[str, float] = field(default_factory=dict)
     steps: int = 0
@@ -46,12 +48,13 @@ class Outcome:
     @classmethod
     def of(cls, trial: Trial, result: Mapping[str, Any], out: Path, folder: Path) -> Outcome:
         """From a run's `result.json` and what lies beside it, in a folder below `out`."""
-        val, test = result["val"] or {}, result["test"] or {}
+        val, test, train = (result.get(split) or {} for split in ("val", "test", "train"))
         return cls(
             trial,
             result["status"],
             val.get("accuracy"),
             test.get("accuracy"),
+            train.get("accuracy"),
             test.get("labels", 0),
             result["floors"],
             result["steps"],

@@ -44,6 +44,7 @@ class _Run(_Part):
     status: Literal["done", "diverged", "failed"]
     val: _Share | None
     test: _Share | None = None
+    train: _Share | None = None
     steps: _Count
     best_step: _Count
     folder: Annotated[str, AfterValidator(_below)]
@@ -160,7 +161,7 @@ def differing(run: Mapping[str, Any], result: Mapping[str, Any], folder: Path) -
         result: of the run.
         folder: of the run.
     """
-    here: dict[str, Any] = {split: (result[split] or {}).get("accuracy") for split in ("val", "test")}
+    here: dict[str, Any] = {split: (result.get(split) or {}).get("accuracy") for split in ("val", "test", "train")}
     here |= {key: result[key] for key in ("seed", "status", "steps", "best_step")}
     here["folder"] = f"{result['name']}/{result['recipe_digest']}-s{result['seed']}"
     here["lock"] = lock_digest(folder) or "gone"

@@ -91,6 +91,8 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.trial.purpose != "tuning":
         said["test"] = outcome.test
+        if outcome.train is not None:
+            said["train"] = outcome.train
     return {**said, "error": outcome.error} if outcome.error else said
 
 

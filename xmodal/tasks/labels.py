@@ -120,9 +120,11 @@ def existing(path: str, what: str) -> Path:
         UsageError: it is neither: to read a pipe or a device may never end.
     """
     place = given(path, what)
-    if not os.path.exists(place) and os.access(place.parent, os.X_OK):
-        why = "nothing has that name, seen from the folder that this runs in"
-        raise MissingError(f"no such {what}", where=path, why=why, fix="name it: -o task.path=PATH")
+    if not os.path.exists(place):
+        nearest = next(above for above in place.absolute().parents if os.path.exists(above))
+        if os.access(nearest, os.X_OK):  # else it may be there, and cannot be seen
+            why = "nothing has that name, seen from the folder that this runs in"
+            raise MissingError(f"no such {what}", where=path, why=why, fix="name it: -o task.path=PATH")
     _must_open(place)
     if not place.is_file() and not place.is_dir():
         raise UsageError(f"the {what} is neither a file nor a folder", where=path, fix="name it: -o task.path=PATH")

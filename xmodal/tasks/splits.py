@@ -53,6 +53,12 @@ def fraction_of(split: Split, fraction: float | None, seed: int) -> Split:
     return Part(split, order[: max(1, math.ceil(fraction * len(split)))])
 
 
+def some_of(split: Split, count: int | None, seed: int) -> Split:
+    """So many samples of a split, drawn by seed; None takes all."""
+    order = torch.randperm(len(split), generator=seeds.torch_generator("score", seed))
+    return Part(split, order[:count])
+
+
 def batches_of(split: Split, batches: int, batch_size: int, random: torch.Generator) -> Split:
     """At most so many whole batches of a split, in an order drawn from `random`; a split smaller than one batch is
     taken whole. What is left out is what `legacy.sampled_evaluation` is about."""

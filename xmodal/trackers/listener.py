@@ -84,8 +84,8 @@ class Listening:
                 self._log(
                     {"train/loss": event.loss, "train/grad_norm": event.grad_norm, "train/lr": event.lr}, event.step
                 )
-            case Evaluated(split="test"):
-                self._summary = _scores("test", event.scores) | {"best_step": float(event.step)}
+            case Evaluated(split="test" | "train"):  # once, at the end
+                self._summary |= _scores(event.split, event.scores) | {"best_step": float(event.step)}
             case Evaluated():
                 self._log(_scores(event.split, event.scores), event.step)
             case Ended():
