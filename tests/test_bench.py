@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from xmodal import bench, sources
+from xmodal.assemble import assemble
 from xmodal.bench import reading
 from xmodal.errors import MissingError
 from xmodal.recipe import Recipe, load_recipe
@@ -119,7 +120,9 @@ def test_what_longer_samples_cost_is_measured_against_the_count() -> None:
 def test_learners_are_measured_against_the_published_loop() -> None:
     recipe = load_recipe(shipped()["quickstart"], ["body.init=random", "body.layers='0:1'", "task.bits=3"])
     rows = bench.learners(recipe, count=2, rounds=1)["rows"]
-    together, alone, published, ratio, other, *_, peaks = (row["median"] for row in rows)
+    together, alone, published, ratio, other, lone, all_of_them, peaks, states, less = (row["median"] for row in rows)
     assert ratio == pytest.approx(published / together)
     assert other == pytest.approx(alone / together)
     assert 0.9 < peaks < 2
+    assert states == pytest.approx(16 * assemble(recipe).plan.counts()["trainable"] / 1e6)
+    assert less == pytest.approx((all_of_them - states) / lone)

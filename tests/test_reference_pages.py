@@ -156,7 +156,7 @@ def test_the_reference_has_every_file_of_a_run(folder: Path) -> None:
 def test_the_reference_has_every_key_of_a_result(folder: Path) -> None:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     tables = sections(page("reference/run-folder.md"), 3)
-    assert set(keys(run_page()["result.json"].split("### ")[0])) == {*result, "error", "legacy"}
+    assert set(keys(run_page()["result.json"].split("### ")[0])) == {*result, "error", "legacy", "train"}
     assert set(keys(tables["Scores"])) == {*result["test"], *result["val"], "accuracy_hidden"}
     assert set(keys(tables["Parameters"])) == result["parameters"].keys()
     text = run_page()["result.json"]

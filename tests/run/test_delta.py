@@ -19,9 +19,9 @@ from torch import Tensor
 import xmodal
 from xmodal.recipe import Recipe
 from xmodal.run import bare
+from xmodal.run.bare import task_of
 from xmodal.run.checkpoint import content_digest
 from xmodal.run.delta import FORMAT, LARGEST, read_delta
-from xmodal.run.session import task_of
 
 FROM_FILES = """\
 name: from-files

@@ -16,11 +16,12 @@ from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.source import shipped
 from xmodal.run import drive
+from xmodal.run.bare import task_of
 from xmodal.run.drive import together
 from xmodal.run.events import Stepped
 from xmodal.run.loop import Asked
 from xmodal.run.result import comparable
-from xmodal.run.session import Run, task_of, train, training
+from xmodal.run.session import Run, train, training
 from xmodal.study import attempts
 
 Make = Callable[..., Recipe]

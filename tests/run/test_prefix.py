@@ -129,7 +129,7 @@ def test_what_trains_before_the_head_or_is_drawn_anew_is_not_kept(
     assert why in prefix.why
     assert bool(prefix.why) == bool(why)
     assert ("computed once" in str(prefix)) == (not why)
-    loop = bare.bare_loop(recipe, session.task_of(recipe), tmp_path)
+    loop = bare.bare_loop(recipe, bare.task_of(recipe), tmp_path)
     assert isinstance(loop.job.model, Tail) == (not why)
 
 
@@ -138,7 +138,7 @@ def test_the_first_epoch_meets_the_batches_that_it_would_have_met(
 ) -> None:
     recipe, seen, original = session.resolve(reservoir()), list[Tensor](), Model.said
     monkeypatch.setattr(Model, "said", lambda self, batch: seen.append(batch.samples) or original(self, batch))
-    task = session.task_of(recipe)
+    task = bare.task_of(recipe)
     loop = bare.bare_loop(bare.endless(recipe), task, tmp_path)
     events = loop.events()
     for _ in range(20):
@@ -151,7 +151,7 @@ def test_the_first_epoch_meets_the_batches_that_it_would_have_met(
 
 def test_what_is_kept_is_computed_in_the_arithmetic_of_the_run(reservoir: Make, tmp_path: Path) -> None:
     recipe = session.resolve(reservoir("precision=bfloat16"))
-    assembled, task = assemble(recipe), session.task_of(recipe)
+    assembled, task = assemble(recipe), bare.task_of(recipe)
     batch, indices = task.split("test"), torch.arange(4)
     read = bare.job_of(recipe, assembled, task, tmp_path).view(batch).batch(indices).samples
     with torch.no_grad():
@@ -181,7 +181,7 @@ def test_every_head_reads_the_same_as_ever(
     monkeypatch.setattr(sources, "read_images", noise)
     keys = ["freeze=body + input", "body.init=random", "device=cpu", "threads=1", *overrides]
     recipe = session.resolve(load_recipe(shipped()[name], keys, tiny=True))
-    assembled, task = assemble(recipe), session.task_of(recipe)
+    assembled, task = assemble(recipe), bare.task_of(recipe)
     prefix, job = prefix_of(recipe, assembled), bare.job_of(recipe, assembled, task, tmp_path)
     indices = torch.arange(4)
     batch, read = task.split("test").batch(indices), job.view(task.split("test")).batch(indices)

@@ -31,8 +31,9 @@ def data(recipes: Sequence[Any], rounds: int) -> dict[str, Any]:
 
     import torch
 
+    from xmodal.run.bare import task_of
     from xmodal.run.order import Order
-    from xmodal.run.session import environment, task_of
+    from xmodal.run.session import environment
     from xmodal.run.threads import threads
 
     count, rows, recipes = torch.get_num_threads(), [], [endless(recipe) for recipe in recipes]
@@ -77,8 +78,8 @@ def cache(recipe: Any, rounds: int) -> dict[str, Any]:
     from xmodal.assemble import assemble
     from xmodal.engine import prefix_of
     from xmodal.errors import UsageError
-    from xmodal.run.bare import bare_loop
-    from xmodal.run.session import environment, task_of
+    from xmodal.run.bare import bare_loop, task_of
+    from xmodal.run.session import environment
 
     recipe = endless(recipe)
     if why := prefix_of(recipe, assemble(recipe, weights=False)).why:

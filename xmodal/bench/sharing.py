@@ -7,18 +7,23 @@ from typing import Any
 
 from xmodal.bench.timing import ANOTHER, alternate, by_hand, endless, peak, row
 
+MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}
+"""Numbers that an optimiser keeps for each that it trains."""
+
 
 def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     """Seconds of a step of one of `count` learners on one body, of a learner by itself, and of the published loop.
 
     The published loop has dropout 0.1, as it comes; ours have none. Memory is the most that a process of its own held
-    in three steps.
+    in three steps. Small states are what each learner must have for itself: what it trains, in float32, with the
+    gradient and the optimiser's moments.
 
     Raises:
         MissingError: data or weights are not on this machine.
     """
     import torch
 
+    from xmodal.assemble import assemble
     from xmodal.run.session import environment
 
     recipe = endless(recipe)
@@ -27,6 +32,8 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     acts = [step_of(several, count), step_of(several, 1), by_hand(lone, published=True)[0]]
     together, alone, theirs = alternate(acts, rounds, 1)
     own = [taken / count for taken in together]
+    trainable = assemble(several).plan.counts()["trainable"]
+    states = (count - 1) * trainable * (4 + 4 + 4 * MOMENTS[several.train.optimizer]) / 1e6
     peaks = [peak(step_of, torch.get_num_threads(), several, size) for size in (1, count)]
     loop, itself = "the published loop", "itself"
     rows = [
@@ -38,6 +45,8 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
         row("peak memory alone", peaks[:1], "MB", itself),
         row(f"peak memory, {count} together", peaks[1:], "MB", "peak memory alone"),
         row("ratio of peaks", [peaks[1] / peaks[0]], "x", "peak memory alone"),
+        row(f"small states of {count - 1} more", [states], "MB", itself),
+        row("ratio of peaks, less these", [(peaks[1] - states) / peaks[0]], "x", "peak memory alone"),
     ]
     title = f"{recipe.name} on {recipe.body.name}, batch {recipe.train.batch_size}, {rounds} rounds"
     return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
@@ -46,8 +55,7 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
 def step_of(recipe: Any, count: int) -> Callable[[], None]:
     """A step of that many learners of a recipe, all with its seed."""
     from xmodal.errors import UsageError
-    from xmodal.run.bare import step_beside
-    from xmodal.run.session import task_of
+    from xmodal.run.bare import step_beside, task_of
 
     taken = step_beside(recipe, task_of(recipe), count)
 

@@ -64,7 +64,7 @@ def step(
 
 def our_step(recipe: Any) -> Callable[[], Any]:
     """A step of our loop. No look at validation comes, so it writes nothing."""
-    from xmodal.run.session import task_of
+    from xmodal.run.bare import task_of
 
     events = training(recipe, task_of(recipe), Path())
     return lambda: next(events)

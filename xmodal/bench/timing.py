@@ -72,7 +72,7 @@ def by_hand(recipe: Any, *, published: bool) -> tuple[Callable[[], None], str]:
     from torch import nn
 
     from xmodal.assemble import assemble
-    from xmodal.run.session import task_of
+    from xmodal.run.bare import task_of
 
     device, train = torch.device(recipe.device), task_of(recipe).split("train")
     assembled = assemble(recipe, device=device)

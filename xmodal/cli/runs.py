@@ -291,7 +291,7 @@ def _read_own_files(forms: list[Any]) -> list[str]:
         if not given(form.task.own_files).exists():
             absent.append(form.task.own_files)
             continue
-        from xmodal.run.session import task_of  # which loads torch
+        from xmodal.run.bare import task_of  # which loads torch
 
         task_of(form)
     return list(dict.fromkeys(absent))

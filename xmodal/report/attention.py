@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from xmodal.errors import UsageError, XmodalError
 from xmodal.report.figure import INK, Figure, figure, shown
 from xmodal.report.tables import Cell, Table, named
-from xmodal.run.session import task_of
+from xmodal.run.bare import task_of
 from xmodal.run.trained import Trained, load_trained
 
 CLOSE, CLOSE_IN_BFLOAT16 = 1e-4, 3e-2

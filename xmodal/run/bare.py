@@ -18,6 +18,7 @@ from xmodal.run.drive import Group
 from xmodal.run.loop import Answer, Asked, Job, Loop
 from xmodal.run.order import Order
 from xmodal.run.precision import automatic
+from xmodal.tasks import build_task
 from xmodal.tasks.splits import lengths_of
 from xmodal.types import Split, Task
 
@@ -57,6 +58,21 @@ def step_beside(recipe: Recipe, task: Task, count: int) -> Callable[[], str]:
         return group.broken
 
     return step
+
+
+def task_of(recipe: Recipe) -> Task:
+    """The recipe's task with the recipe's seed, and with the faults that it asks for.
+
+    Raises:
+        MissingError: its data is not on this machine.
+    """
+    legacy = recipe.legacy
+    return build_task(
+        recipe.task,
+        recipe.seed,
+        without_brackets=bool(legacy and legacy.listops_tokens),
+        read_padding=bool(legacy and legacy.read_padding),
+    )
 
 
 def ready(recipe: Recipe) -> Assembled:

@@ -21,7 +21,7 @@ from xmodal.freeze import Seal
 from xmodal.recipe import Recipe
 from xmodal.recipe.lock import LOCK, compare, other_bytes
 from xmodal.recipe.schema import Lock
-from xmodal.run.bare import job_of, ready, resolve
+from xmodal.run.bare import job_of, ready, resolve, task_of
 from xmodal.run.drive import Steps, alone
 from xmodal.run.events import Ended, Evaluated, Evaluating, Event, Listener, Started, Stopped
 from xmodal.run.folder import RunFolder
@@ -30,7 +30,6 @@ from xmodal.run.optimizer import reached
 from xmodal.run.ranks import Ranks
 from xmodal.run.result import FINISHED, RESULT, SCHEMA, Result, beside, course_of, sealed, versions
 from xmodal.run.whole import write_json
-from xmodal.tasks import build_task
 from xmodal.tasks.splits import some_of
 from xmodal.types import SPLITS, SplitName, Task
 
@@ -142,21 +141,6 @@ def training(
         except Exception as error:
             session.fail(error)
             raise
-
-
-def task_of(recipe: Recipe) -> Task:
-    """The recipe's task with the recipe's seed, and with the faults that it asks for.
-
-    Raises:
-        MissingError: its data is not on this machine.
-    """
-    legacy = recipe.legacy
-    return build_task(
-        recipe.task,
-        recipe.seed,
-        without_brackets=bool(legacy and legacy.listops_tokens),
-        read_padding=bool(legacy and legacy.read_padding),
-    )
 
 
 def _digests_of(task: Task) -> dict[str, str]:

@@ -15,9 +15,8 @@ import torch
 from xmodal.engine import company
 from xmodal.errors import MissingError
 from xmodal.recipe import Recipe
-from xmodal.run.bare import bare_loop, endless, step_beside
+from xmodal.run.bare import bare_loop, endless, step_beside, task_of
 from xmodal.run.events import Evaluating, Stepped
-from xmodal.run.session import task_of
 from xmodal.run.threads import threads
 from xmodal.study.attempts import cores, there
 from xmodal.study.design import EXTENSIONS, Design, Trial, extended
