@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from transformers import GPT2Config
 
 from xmodal import sources
-from xmodal.bodies import BODIES, skeleton
+from xmodal.bodies import BODIES, gpt2, skeleton
 from xmodal.bodies.bert import BertOptions
 from xmodal.bodies.gpt2 import GPT2Options
 from xmodal.bodies.options import BodyOptions
@@ -217,6 +218,19 @@ def test_hostile_eps(config: Config, family: str, eps: object) -> None:
     key = {"gpt2": "layer_norm_epsilon", "bert": "layer_norm_eps"}[family]
     with pytest.raises(UsageError, match=key):
         config(**{key: eps}).anatomy()
+
+
+def test_gpt2_in_the_words_of_other_models(tmp_path: Path) -> None:
+    """transformers reads them by its `attribute_map`."""
+    said = {"num_attention_heads": 2, "hidden_size": 24, "num_hidden_layers": 3, "max_position_embeddings": 50}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", **said}))
+    found = gpt2.read(tmp_path)
+    theirs = GPT2Config.from_dict({"model_type": "gpt2", **said})
+    assert (found.heads, found.width, found.depth, found.context) == (2, 24, 3, 50)
+    assert (theirs.n_head, theirs.n_embd, theirs.n_layer, theirs.n_positions) == (2, 24, 3, 50)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_head": 4, **said}))
+    with pytest.raises(UsageError, match="n_head: 4 and num_attention_heads: 2, which are one"):
+        gpt2.read(tmp_path)
 
 
 VARIANTS = [

@@ -157,6 +157,62 @@ class Turned(Bert):
         return super().forward(model, tokens).roll(1, dims=1)
 
 
+class Late4(Bert):
+    """Forgets a matrix of a block behind the first two."""
+
+    def claims(self, model: Any) -> Iterator[tuple[Site, nn.Parameter]]:
+        yield from (claim for claim in super().claims(model) if claim[0].layer != 3)
+
+
+class Norming(Bert):
+    def claims(self, model: Any) -> Iterator[tuple[Site, nn.Parameter]]:
+        for site, parameter in super().claims(model):
+            yield replace(site, role="ln", part="up") if (site.role, site.part) == ("ffn", "up") else site, parameter
+
+
+class Hidden(Bert):
+    """Calls the matrices that make attention positions."""
+
+    role = "pos"
+
+    def claims(self, model: Any) -> Iterator[tuple[Site, nn.Parameter]]:
+        for site, parameter in super().claims(model):
+            moved = site.role == "attn" and site.part in ("q", "k", "v")
+            yield replace(site, role=self.role) if moved else site, parameter
+
+
+class Fed(Hidden):
+    role = "ffn"
+
+
+class Leaking(Bert):
+    def forward(self, model: Any, tokens: Tokens) -> Tensor:
+        hidden = super().forward(model, tokens)
+        return hidden + 0.5 * hidden.flip(1) if model.training else hidden
+
+
+class Careless(Bert):
+    def forward(self, model: Any, tokens: Tokens) -> Tensor:
+        return super().forward(model, replace(tokens, padded=tokens.padded and not model.training))
+
+
+class Seeding(Bert):
+    def forward(self, model: Any, tokens: Tokens) -> Tensor:
+        torch.manual_seed(0)
+        return super().forward(model, tokens)
+
+
+class Clamping(Bert):
+    def forward(self, model: Any, tokens: Tokens) -> Tensor:
+        tokens.values.data.clamp_(-1, 1)
+        return super().forward(model, tokens)
+
+
+class Fixed(Bert):
+    def build(self, dropout: float) -> nn.Module:
+        return super().build(0.1 if dropout else 0.0)
+
+
 class Crossed(Bert):
     def claims(self, model: Any) -> Iterator[tuple[Site, nn.Parameter]]:
         for site, parameter in super().claims(model):
@@ -261,6 +317,8 @@ class Flat(Bert):
 
 BROKEN = {
     Forgetful: "claims_are_total_and_disjoint",
+    Late4: "claims_are_total_and_disjoint",
+    Norming: "claims_are_total_and_disjoint",
     Repeating: "claims_are_total_and_disjoint",
     Swapped: "each_block_is_claimed_as_itself",
     Far: "each_block_is_claimed_as_itself",
@@ -278,12 +336,19 @@ BROKEN = {
     Ahead: "it_looks_where_it_says",
     Turned: "a_state_stands_where_its_token_does",
     Mixed: "attention_mixes_and_feed_forward_does_not",
+    Hidden: "attention_mixes_and_feed_forward_does_not",
+    Fed: "attention_mixes_and_feed_forward_does_not",
     Crossed: "attention_mixes_and_feed_forward_does_not",
     Short: "the_whole_context_can_be_used",
     Restless: "it_repeats_itself",
+    Seeding: "it_repeats_itself",
+    Clamping: "it_repeats_itself",
+    Leaking: "training_computes_what_evaluation_does",
+    Careless: "training_computes_what_evaluation_does",
     Sober: "dropout_is_the_recipes_own",
     Half: "dropout_is_the_recipes_own",
     Moderate: "dropout_is_the_recipes_own",
+    Fixed: "dropout_is_the_recipes_own",
     Detached: "a_gradient_reaches_the_input_layer",
     HalfDetached: "a_gradient_reaches_the_input_layer",
     Aside: "a_gradient_reaches_the_input_layer",

@@ -181,7 +181,13 @@ def test_nothing_in_smollm2_is_called_pos() -> None:
         ("llama", {"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "type 'yarn'"),
         ("llama", {"num_key_value_heads": 3}, "4 heads cannot share them evenly"),
+        ("llama", {"rope_parameters": None, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "type 'linear'"),
+        ("llama", {"rope_parameters": None, "rope_theta": "x"}, "rope_theta: 'x', where a number between 0"),
+        ("llama", {"rope_parameters": None, "rope_theta": -5}, "rope_theta: -5, where a number between 0"),
+        ("llama", {"head_dim": 9}, "heads of width 9"),
         ("t5", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj is 'gated-silu'"),
+        ("t5", {"feed_forward_proj": ["relu"]}, "feed_forward_proj is ['relu']"),
+        ("t5", {"num_attention_heads": 3}, "num_attention_heads: 3, which are one"),
     ],
 )
 def test_a_variant_that_is_not_built_is_refused(

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from stopping import StopAt, same_tensors, spy_on_assembly
 
-from xmodal.errors import DamagedError, UsageError, XmodalError
+from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.run import session
 from xmodal.run.events import Ended, Evaluated, Event, Started, Stepped
@@ -299,7 +300,9 @@ def test_a_body_trained_by_a_run_starts_another(small: Small, tmp_path: Path) ->
     assert small(f"body.init=run:{moved}", "name=pupil").digest() == digest
 
 
-def test_a_result_does_not_stand_for_data_that_have_changed(out: Path, tmp_path: Path) -> None:
+def test_a_result_does_not_stand_for_data_that_have_changed(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, recipe = tmp_path / "own.csv", tmp_path / "own.yaml"
     rows = [f"{'AC' if n % 2 else 'CA'}{'AC'[n % 3 == 0]},{n % 2}" for n in range(60)]
     data.write_text("\n".join(["seq,label", *rows]))
@@ -313,3 +316,9 @@ def test_a_result_does_not_stand_for_data_that_have_changed(out: Path, tmp_path:
     with pytest.raises(UsageError, match="the data or the weights have changed since this run") as error:
         train(load_recipe(recipe), out=out)
     assert "--force" in error.value.fix
+    damage = DamagedError("not a line of ListOps", fix="mend it")  # as tasks say it that read when they are built
+    monkeypatch.setattr(session, "task_of", Mock(side_effect=damage))
+    with pytest.raises(DamagedError, match="not a line of ListOps"):
+        train(load_recipe(recipe), out=out)
+    monkeypatch.setattr(session, "task_of", Mock(side_effect=MissingError("no such table", fix="name it")))
+    assert not train(load_recipe(recipe), out=out).ran

@@ -33,6 +33,42 @@ def test_a_local_folder(tmp_path: Path) -> None:
         build_task(options, 0)
 
 
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["train-0.csv"], "several folders for train"),
+        (["data/validation_matched.csv", "data/validation_mismatched.csv"], "several splits could be val"),
+        (["data/test_r1.csv", "data/test_r2.csv"], "several splits could be test"),
+    ],
+)
+def test_what_may_be_counted_twice_or_is_several_splits_is_refused(tmp_path: Path, more: list[str], what: str) -> None:
+    folder = fill(tmp_path / "set")
+    for name in more:
+        (folder / name).write_text("seq,label\nAC,x\n")
+    with pytest.raises(UsageError, match=what) as error:
+        build_task(HubOptions(dataset="org/name", path=str(folder), column="seq"), 0)
+    assert error.value.why
+    assert error.value.fix
+
+
+@pytest.mark.parametrize(
+    "names", [["train-00000-of-00002", "train-00001-of-00002"], ["train_0", "train_1"], ["train1"]]
+)
+def test_parts_of_a_split_are_one(tmp_path: Path, names: list[str]) -> None:
+    folder = fill(tmp_path / "set")
+    for name in ("train-0", "train-1"):
+        (folder / "data" / f"{name}.csv").unlink()
+    for name, label in zip([*names, "train"][:2], "xy", strict=True):
+        (folder / "data" / f"{name}.csv").write_text(f"seq,label\nAC,{label}\n")
+    task = build_task(HubOptions(dataset="org/name", path=str(folder), column="seq"), 0)
+    assert len(task.split("train")) == 2
+
+
+def test_shares_are_no_option_of_the_hub() -> None:
+    with pytest.raises(ValueError, match="val"):
+        HubOptions.model_validate({"name": "hub", "dataset": "a/b", "column": "seq", "val": 0.3})
+
+
 def test_from_the_hub_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

@@ -143,6 +143,7 @@ def test_a_split_of_another_name_is_said(folder: Path) -> None:
         ("train/cat/more/a.png", "train/cat/more"),
         ("train/loose.png", "train/loose.png"),
         ("loose.jpg", "loose.jpg"),
+        ("extra/a.png", "extra"),
     ],
 )
 def test_images_that_would_be_passed_over_are_told(folder: Path, odd: str, named: str) -> None:

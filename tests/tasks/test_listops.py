@@ -202,7 +202,7 @@ def test_a_long_sample_of_a_file_is_named_by_its_line(tmp_path: Path, header: st
     ("line", "why"),
     [
         ("[MAX 2 9 ]\t8", "the expression is worth 9, and the target is '8'"),
-        ("[MAX 2 9\t9", "1 operators are not closed"),
+        ("[MAX 2 9\t9", "operators that are not closed: 1"),
         ("[MAX ]\t9", "an operator without arguments"),
         ("2 ]\t2", "it goes on after its end"),
         ("]\t2", "] without an operator"),

@@ -119,6 +119,8 @@ def test_columns_and_shares_are_looked_at_before_anything_is_built(
     [
         (lambda n: f"2024-01-01T{23 - n // 60:02}:{59 - n % 60:02}", 3),  # the newest first
         (lambda n: f"2024-01-{1 + n % 28:02}", 30),  # one series after another
+        (lambda n: "2024-01-01 or n/a" if n == 1 else f"2024-01-01T{23 - n // 60:02}:{59 - n % 60:02}", 4),
+        (lambda n: f"2024-01-01T{23 - n // 60:02}:{59 - n % 60:02}+01:00", 3),
     ],
 )
 def test_time_that_runs_backwards_is_refused(tmp_path: Path, dates: Callable[[int], str], row: int) -> None:
@@ -129,6 +131,42 @@ def test_time_that_runs_backwards_is_refused(tmp_path: Path, dates: Callable[[in
         series(file)
     assert error.value.where.endswith(f"s.csv:{row}")
     assert error.value.why.startswith("in column 'date' it is 2024-01-01")
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("date", lambda n: f"{31 - n // 60:02}/12/2020 {23 - n % 60 // 3:02}:{59 - n % 3:02}"),
+        ("date", lambda n: f"12/{31 - n // 60:02}/2020"),
+        ("unix_time", lambda n: str(1_700_000_000 - n)),
+        ("year", lambda n: f"{2400 - n}"),
+    ],
+)
+def test_time_that_runs_backwards_in_other_words_is_refused(
+    tmp_path: Path, name: str, times: Callable[[int], str]
+) -> None:
+    file = write(tmp_path)
+    head, *lines = file.read_text().splitlines()
+    rows = (line.replace(f"day {n}", times(n)) for n, line in enumerate(lines))
+    file.write_text("\n".join([head.replace("date", name), *rows]))
+    with pytest.raises(UsageError, match="time runs backwards"):
+        series(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("day", lambda n: str(1 + n % 28)),  # they begin again
+        ("left", lambda n: str(500 - n)),  # no time
+        ("date", lambda n: f"{1 + n // 40:02}/{1 + n % 40 // 4:02}/2020"),  # forwards, read the other way
+    ],
+)
+def test_what_falls_and_is_no_time_is_fine(tmp_path: Path, name: str, times: Callable[[int], str]) -> None:
+    file = write(tmp_path)
+    head, *lines = file.read_text().splitlines()
+    rows = (line.replace(f"day {n}", times(n)) for n, line in enumerate(lines))
+    file.write_text("\n".join([head.replace("date", name), *rows]))
+    assert len(series(file).split("train")) == 55
 
 
 def test_time_that_runs_forwards_is_fine(tmp_path: Path) -> None:

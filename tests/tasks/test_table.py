@@ -255,6 +255,14 @@ def test_a_quote_in_the_middle_of_a_csv_is_named(tmp_path: Path) -> None:
     assert caught.value.fix
 
 
+def test_what_is_not_utf8_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(GOOD.encode() * 400 + "AC,caf\xe9,test\n".encode("latin-1"))
+    with pytest.raises(DamagedError, match="this is not UTF-8") as caught:
+        table(file, column="seq", split="part")
+    assert caught.value.where == f"{file}:{GOOD.count(chr(10)) * 400 + 1}"
+
+
 def test_a_column_of_numbers_that_is_not_there_is_found_before_anything_is_built(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,label\n1,2,x\n3,4,y\n")
     options = TableOptions(path=str(tmp_path / "t.csv"), columns=["a", "c"])

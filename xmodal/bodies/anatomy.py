@@ -70,8 +70,16 @@ def model_type(folder: Path) -> str:
     return found
 
 
-def read_config(folder: Path, family: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """The `config.json` of a model of that `family`; `fixed` are the values that xmodal builds.
+def read_config(
+    folder: Path, family: str, fixed: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The `config.json` of a model of that `family`.
+
+    Args:
+        folder: where it is.
+        family: the architecture.
+        fixed: the values that xmodal builds.
+        renamed: other names of keys, which transformers reads as well (its `attribute_map`).
 
     Raises:
         MissingError: there is no `config.json`.
@@ -85,6 +93,12 @@ def read_config(folder: Path, family: str, fixed: Mapping[str, Any]) -> dict[str
             where="body.path",
             fix="name a body of that kind",
         )
+    for alias, key in (renamed or {}).items():
+        if config.get(alias) is not None:
+            if config.get(key, config[alias]) != config[alias]:
+                what = f"{file} says {key}: {config[key]!r} and {alias}: {config[alias]!r}, which are one"
+                raise UsageError(what, where="body.path", fix="leave one of them")
+            config[key] = config[alias]
     other = {key: config[key] for key, value in fixed.items() if config.get(key, value) != value}
     if other:
         raise UsageError(
@@ -158,15 +172,14 @@ def must_share(heads: int, width: int) -> None:
         )
 
 
-def eps(config: Mapping[str, Any], key: str, default: float) -> float:
-    """A small number over 0.
+def number(config: Mapping[str, Any], key: str, default: float, below: float = 1.0) -> float:
+    """A number over 0 and under `below`.
 
     Raises:
         UsageError: it is no such number.
     """
     value = default if config.get(key) is None else config[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise UsageError(
-            f"config.json says {key}: {value!r}, where a small number should stand", where="body.path", fix=OTHER
-        )
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < below:
+        what = f"config.json says {key}: {value!r}, where a number between 0 and {below:g} should stand"
+        raise UsageError(what, where="body.path", fix=OTHER)
     return float(value)

@@ -125,7 +125,7 @@ def read(folder: Path) -> Anatomy:
         causal=False,
         context=shapes.size(config, "max_position_embeddings", 512),
         vocabulary=shapes.size(config, "vocab_size", 30522),
-        eps=shapes.eps(config, "layer_norm_eps", 1e-12),
+        eps=shapes.number(config, "layer_norm_eps", 1e-12),
         details={"types": shapes.size(config, "type_vocab_size", 2)},
     )
 

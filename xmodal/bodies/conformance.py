@@ -62,7 +62,7 @@ def own_fault(error: BaseException) -> Broken:
 
 def claims_are_total_and_disjoint(options: BodyOptions) -> None:
     """Every parameter has one site, every site one parameter, and every role is one that a spec can name."""
-    body = skeleton(options)
+    body = skeleton(_whole(options))
     claims = list(body.claims())
     twice = [str(site) for site, count in Counter(site for site, _ in claims).items() if count > 1]
     _must(not twice, f"claims {', '.join(twice)} more than once")
@@ -73,11 +73,13 @@ def claims_are_total_and_disjoint(options: BodyOptions) -> None:
     _must(not missing, f"does not claim {', '.join(missing[:5])}")
     strange = [str(site) for site, _ in claims if site.role not in BODY_ROLES]
     _must(not strange, f"claims {', '.join(strange)}, and the roles are {', '.join(BODY_ROLES)}")
+    vectors = [str(s) for s, p in claims if p.ndim > 1 and (s.role == "ln" or s.kind == "bias")]
+    _must(not vectors, f"claims {', '.join(vectors[:5])}, and norms and biases are vectors")
 
 
 def each_block_is_claimed_as_itself(options: BodyOptions) -> None:
     """What stands in a block is claimed with its number, or with none, and no number is beyond the blocks."""
-    body = skeleton(options)
+    body = skeleton(_whole(options))
     claims, depth = list(body.claims()), len(body.anatomy.layers)
     beyond = [str(site) for site, _ in claims if site.layer is not None and not 0 <= site.layer < depth]
     _must(not beyond, f"claims {', '.join(beyond[:5])}, and the number of its blocks is {depth}")
@@ -90,9 +92,9 @@ def each_block_is_claimed_as_itself(options: BodyOptions) -> None:
 
 def sites_are_known_without_building(options: BodyOptions) -> None:
     """A family that is `static` claims the same sites on a stand-in as on the model that it builds."""
-    family = build_family(options)
+    family = build_family(_whole(options))
     if family.static:
-        built = [site for site, _ in skeleton(options).claims()]
+        built = [site for site, _ in skeleton(_whole(options)).claims()]
         _must(
             static_sites(family) == built, "claims other sites before it is built than afterwards; set static = False"
         )
@@ -175,16 +177,26 @@ def it_looks_where_it_says(options: BodyOptions) -> None:
 
 
 def attention_mixes_and_feed_forward_does_not(options: BodyOptions) -> None:
-    """Where a body has both, what mixes its tokens is claimed as attention and not as feed-forward."""
+    """Where a body has both, what mixes its tokens is claimed as attention and not as feed-forward or another role."""
     roles = defaultdict[int | None, set[str]](set)
     for site, _ in skeleton(options).claims():
         if site.used:
             roles[site.layer].add(site.role)
     for layer, there in roles.items():
-        if {"attn", "ffn"} <= there and probes.mixes(probes.without(options, "attn", layer)):
-            mixed = probes.mixes(probes.without(options, "ffn", layer))
-            block = "" if layer is None else f" in block {layer}"
-            _must(mixed, f"mixes tokens in what it claims as ffn, and not in what it claims as attn{block}")
+        if not {"attn", "ffn"} <= there:
+            continue
+        block = "" if layer is None else f" in block {layer}"
+
+        def elsewhere(site: Site, _: Any, layer: int | None = layer) -> bool:
+            return site.layer not in (None, layer) and site.role in ("attn", "ffn")
+
+        def other(site: Site, parameter: Any, layer: int | None = layer) -> bool:
+            here = site.layer in (None, layer) and site.role not in ("attn", "rnn")
+            return elsewhere(site, parameter, layer) or (here and parameter.ndim > 1)
+
+        if probes.mixes(probes.without(options, elsewhere)):
+            mixed = probes.mixes(probes.without(options, other))
+            _must(mixed, f"mixes tokens by a matrix that it does not claim as attn{block}")
 
 
 def the_whole_context_can_be_used(options: BodyOptions) -> None:
@@ -200,16 +212,35 @@ def the_whole_context_can_be_used(options: BodyOptions) -> None:
 
 
 def it_repeats_itself(options: BodyOptions) -> None:
-    """The same tokens give the same bits, in evaluation and, without dropout, in training."""
+    """The same tokens give the same bits, in evaluation and, without dropout, in training. Nothing else moves."""
     body = probes.built(options)
     for training in (False, True):
         body.train(training)
         word = "training" if training else "evaluation"
         _must(probes.repeats(body), f"gives other numbers a second time in {word}")
+        values = probes.values(body)
+        given = values.clone()
+        with torch.random.fork_rng(devices=[]):
+            random = torch.manual_seed(1).get_state()
+            probes.run(body, given)
+            moved = not torch.equal(torch.get_rng_state(), random)
+        _must(torch.equal(given, values), f"changes the tokens that it is given in {word}")
+        _must(not moved, f"moves torch's random state in {word}, without dropout")
+
+
+def training_computes_what_evaluation_does(options: BodyOptions) -> None:
+    """Without dropout, states in training are those in evaluation, in a batch of several lengths."""
+    body = probes.built(options)
+    values = probes.values(body)
+    mask = torch.arange(values.shape[1]) < torch.tensor([[values.shape[1]], [max(1, values.shape[1] - 3)]])
+    evaluated, trained = probes.run(body, values, mask), probes.run(body.train(), values, mask)
+    real = torch.cat([torch.ones(2, body.prefix, dtype=torch.bool), mask], dim=1)
+    moved = probes.apart(evaluated[real], trained[real])
+    _must(moved <= TOLERANCE, f"computes something else in training, by {moved:.1e} of its size")
 
 
 def dropout_is_the_recipes_own(options: BodyOptions) -> None:
-    """The option `dropout` drops in training, within blocks too, and never in evaluation, or it is refused."""
+    """The option `dropout` drops in training alone, in every block, as much as it says, or it is refused."""
     try:
         body = probes.built(options.model_copy(update={"dropout": 0.5}))
     except UsageError as error:
@@ -222,7 +253,9 @@ def dropout_is_the_recipes_own(options: BodyOptions) -> None:
         drops = probes.drops(body)
         sober = ", ".join(str(block) for block, dropped in enumerate(drops) if not dropped)
         _must(not sober, f"ignores the option dropout in its blocks {sober}, counted from 0")
-        _must(bool(drops) or not probes.repeats(body), "ignores the option dropout in its blocks")
+        _must(not probes.repeats(body), "ignores the option dropout in its blocks, or drops the same each time")
+        little, much = (probes.moved_by_dropout(options, rate) for rate in (0.1, 0.6))
+        _must(much > 1.2 * little, f"drops as much at 0.6 as at 0.1: states move by {much:.1e} and {little:.1e}")
 
 
 def a_gradient_reaches_the_input_layer(options: BodyOptions) -> None:
@@ -303,6 +336,7 @@ CHECKS: tuple[Check, ...] = (
     attention_mixes_and_feed_forward_does_not,
     the_whole_context_can_be_used,
     it_repeats_itself,
+    training_computes_what_evaluation_does,
     dropout_is_the_recipes_own,
     a_gradient_reaches_the_input_layer,
     a_step_moves_only_what_trains,
@@ -310,6 +344,11 @@ CHECKS: tuple[Check, ...] = (
     a_random_start_is_the_seeds,
 )
 """All checks, in the order in which they make sense."""
+
+
+def _whole(small: BodyOptions) -> BodyOptions:
+    """With all its blocks, which cost nothing before they have values."""
+    return small.model_copy(update={"layers": None})
 
 
 def title(check: Check) -> str:

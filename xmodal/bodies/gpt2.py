@@ -94,6 +94,14 @@ class GPT2:
         return residual_scaled(site, STD, len(self.anatomy.layers))
 
 
+_RENAMED = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+
+
 def read(folder: Path) -> Anatomy:
     """The shape that a GPT-2's `config.json` describes.
 
@@ -103,7 +111,7 @@ def read(folder: Path) -> Anatomy:
     """
     fixed = {"activation_function": "gelu_new", "scale_attn_weights": True, "add_cross_attention": False}
     fixed |= {"scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False}
-    config = shapes.read_config(folder, "gpt2", fixed)
+    config = shapes.read_config(folder, "gpt2", fixed, _RENAMED)
     width = shapes.size(config, "n_embd", 768)
     return Anatomy(
         family="gpt2",
@@ -114,7 +122,7 @@ def read(folder: Path) -> Anatomy:
         causal=True,
         context=shapes.size(config, "n_positions", 1024),
         vocabulary=shapes.size(config, "vocab_size", 50257),
-        eps=shapes.eps(config, "layer_norm_epsilon", 1e-5),
+        eps=shapes.number(config, "layer_norm_epsilon", 1e-5),
     )
 
 

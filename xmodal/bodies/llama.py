@@ -127,6 +127,11 @@ def read(folder: Path) -> Anatomy:
     if heads % kv_heads:
         what = f"config.json says num_key_value_heads: {kv_heads}, and {heads} heads cannot share them evenly"
         raise UsageError(what, where="body.path", fix=shapes.OTHER)
+    head_width = shapes.size(config, "head_dim", width // heads)
+    if head_width % 2:
+        what = f"config.json says heads of width {head_width}, and rotary positions turn pairs"
+        raise UsageError(what, where="body.path", fix=shapes.OTHER)
+    theta = {"rope_theta": rope.get("rope_theta", config.get("rope_theta"))}
     return Anatomy(
         family="llama",
         width=width,
@@ -135,14 +140,14 @@ def read(folder: Path) -> Anatomy:
         depth=shapes.size(config, "num_hidden_layers", 32, shapes.MOST_BLOCKS),
         causal=True,
         vocabulary=shapes.size(config, "vocab_size", 32000),
-        eps=shapes.eps(config, "rms_norm_eps", 1e-6),
+        eps=shapes.number(config, "rms_norm_eps", 1e-6),
         details={
             "kv_heads": kv_heads,
-            "head_width": shapes.size(config, "head_dim", width // heads),
+            "head_width": head_width,
             "trained_context": shapes.size(config, "max_position_embeddings", 2048),
-            "rope_theta": float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
+            "rope_theta": shapes.number(theta, "rope_theta", 10_000.0, 1e12),
             "attention_bias": config.get("attention_bias") is True,
-            "std": shapes.eps(config, "initializer_range", STD),
+            "std": shapes.number(config, "initializer_range", STD),
         },
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from xmodal.bodies.family import STD, Constant
 from xmodal.bodies.options import BodyOptions
 from xmodal.bodies.weights import build_body
 from xmodal.tensors import Tokens
+from xmodal.types import Site
 
 TOLERANCE = 1e-5
 LONG = 11
@@ -29,13 +31,12 @@ def built(options: BodyOptions) -> Body:
     return body
 
 
-def without(options: BodyOptions, role: str, layer: int | None) -> Body:
-    """A body in which every parameter of a role is 0 in one block, and of other blocks attention and feed-forward."""
+def without(options: BodyOptions, gone: Callable[[Site, nn.Parameter], bool]) -> Body:
+    """A body in which the parameters that are `gone` are 0."""
     body = built(options)
     with torch.no_grad():
         for site, parameter in body.claims():
-            other = site.layer not in (None, layer) and site.role in ("attn", "ffn")
-            if site.used and (other or (site.role == role and site.layer in (None, layer))):
+            if site.used and gone(site, parameter):
                 parameter.zero_()
     return body
 
@@ -104,6 +105,15 @@ def run(body: nn.Module, values: Tensor, mask: Tensor | None = None) -> Tensor:
     """What the body makes of them."""
     with torch.no_grad():
         return body(tokens(values, mask))
+
+
+def moved_by_dropout(options: BodyOptions, rate: float) -> float:
+    """The root mean square of what dropout of that rate adds to states in training, over eight times."""
+    body = built(options.model_copy(update={"dropout": rate}))
+    given = values(body)
+    plain = run(body, given)
+    body.train()
+    return float(torch.stack([(run(body, given) - plain).square().mean() for _ in range(8)]).mean().sqrt())
 
 
 def repeats(body: Body) -> bool:

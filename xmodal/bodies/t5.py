@@ -121,6 +121,14 @@ class T5:
         return norms_and_biases(site) or Normal(inputs**-0.5)
 
 
+_RENAMED = {
+    "hidden_size": "d_model",
+    "num_attention_heads": "num_heads",
+    "num_hidden_layers": "num_layers",
+    "head_dim": "d_kv",
+}
+
+
 def read(folder: Path) -> Anatomy:
     """The shape of the encoder that a T5's `config.json` describes.
 
@@ -128,9 +136,9 @@ def read(folder: Path) -> Anatomy:
         MissingError: there is no `config.json`.
         UsageError: it describes something else.
     """
-    config = shapes.read_config(folder, "t5", {"initializer_factor": 1.0})
+    config = shapes.read_config(folder, "t5", {"initializer_factor": 1.0}, _RENAMED)
     activation = config.get("feed_forward_proj", "relu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise UsageError(
             f"{folder / 'config.json'} describes a variant that xmodal does not build",
             where="body.path",
@@ -145,7 +153,7 @@ def read(folder: Path) -> Anatomy:
         depth=shapes.size(config, "num_layers", 6, shapes.MOST_BLOCKS),
         causal=False,
         vocabulary=shapes.size(config, "vocab_size", 32128),
-        eps=shapes.eps(config, "layer_norm_epsilon", 1e-6),
+        eps=shapes.number(config, "layer_norm_epsilon", 1e-6),
         details={
             "head_width": shapes.size(config, "d_kv", 64),
             "buckets": shapes.size(config, "relative_attention_num_buckets", 32),

@@ -187,7 +187,7 @@ def read(folder: Path) -> Anatomy:
     arguments: dict[str, Any] = {key: shapes.size(said, key, 1, _SIZES[key]) for key in said if key in _SIZES}
     arguments |= {key: said[key] for key in said if key in (*_FLAGS, "global_pool")}
     if "init_values" in said:
-        arguments["init_values"] = shapes.eps(said, "init_values", 1e-5)
+        arguments["init_values"] = shapes.number(said, "init_values", 1e-5)
     return ask(architecture, tuple(arguments.items()), antialias=config.get("antialias") is not False)
 
 

@@ -153,6 +153,8 @@ def _refuse_other_data(recipe: Recipe, held: Lock, folder: RunFolder) -> None:
         return
     try:
         task = task_of(recipe)
+    except DamagedError:
+        raise
     except MissingError:
         return  # there is nothing that could differ
     _refuse_other_bytes(held, held.digests | _digests_of(task), folder)

@@ -69,7 +69,7 @@ def evaluate(tokens: Sequence[int] | np.ndarray) -> int:
         else:
             value = result
     if value is None:
-        raise ValueError(f"{len(open_)} operators are not closed" if open_ else "it is empty")
+        raise ValueError(f"operators that are not closed: {len(open_)}" if open_ else "it is empty")
     return value
 
 

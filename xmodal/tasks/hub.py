@@ -35,6 +35,10 @@ class HubOptions(TableOptions):
     """Which of its configurations, a folder of that name, where it has several."""
     split: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Not used: the names of the files say the split."""
+    val: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Not used: validation is the files that are called so."""
+    test: None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Not used: the test split is the files that are called so."""
 
     def tables(self, seed: int) -> dict[SplitName, Rows]:
         """The rows of each split; `seed` draws none of them. Raises as `TableOptions.tables`."""
@@ -65,6 +69,7 @@ class HubOptions(TableOptions):
             )
         files = inside((file for file in files if self.config in (None, configs[file])), folder)
         chosen = [file for file in files if _split_of(file, folder) == split]
+        _refuse_several(chosen, folder, split)
         _refuse_half(chosen, split)
         parts = [read_rows(file) for file in chosen]
         if not parts:
@@ -80,6 +85,9 @@ class HubOptions(TableOptions):
                 raise UsageError(what, where=part.places[0], why=why, fix="name one table of the data set: task.config")
         cells, places = ([each for part in parts for each in getattr(part, key)] for key in ("cells", "places"))
         return replace(parts[0], cells=cells, places=places)
+
+    def _check_shares(self) -> None:
+        """There are none."""
 
     def _trained(self) -> Rows:
         return self._joined("train")
@@ -118,6 +126,34 @@ def _split_of(file: Path, folder: Path) -> SplitName | None:
         if found:
             return found[0]
     return None
+
+
+def _refuse_several(files: list[Path], folder: Path, split: SplitName) -> None:
+    """Checks that the files of a split are parts of one.
+
+    Raises:
+        UsageError: they lie in different folders, and may hold the same rows twice; or their names are those of
+            different splits, as `validation_matched` and `validation_mismatched`.
+    """
+    places = sorted({"/".join(_parts(file, folder)[:-1]) or "." for file in files})
+    if len(places) > 1:
+        why = f"they are in {', '.join(places)}, and may hold the same rows twice"
+        raise UsageError(f"several folders for {split}", where=str(folder), why=why, fix="leave one")
+    names = sorted({_unnumbered(_parts(file, folder)[-1]) for file in files})
+    if len(names) > 1:
+        why = f"there are {', '.join(names)}"
+        fix = f"give as task.path a folder with those of one, or name it {split} alone"
+        raise UsageError(f"several splits could be {split}", where=str(folder), why=why, fix=fix)
+
+
+def _unnumbered(name: str) -> str:
+    """The name of a file less what only counts the parts of a split: `train-00000-of-00003`, `train_0`, `train1`."""
+    match = _SHARD.fullmatch(name)
+    pieces = re.split(r"[-_. ]+", match[1] if match else name)
+    known = {"part", "shard", "chunk", "file", *(word for words in WORDS.values() for word in words)}
+    bare = [re.sub(r"\d+$", "", piece) for piece in pieces]
+    kept = [one if one.lower() in known else piece for one, piece in zip(bare, pieces, strict=True) if one]
+    return "_".join(kept)
 
 
 def _refuse_half(files: list[Path], split: SplitName) -> None:

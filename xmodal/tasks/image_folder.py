@@ -112,6 +112,9 @@ class ImagesOptions(TaskOptions):
         loose = [
             file for file in sorted({*root.iterdir(), *outer.iterdir()}) if not file.is_dir() and _is_named_so(file)
         ]
+        if self.has_splits():
+            splits = self._splits().values()
+            loose += [folder for folder in _folders(outer) if folder not in splits]
         passed = [file for file in every if _is_named_so(file) or (file.is_dir() and _visible(file))]
         if away := [*loose, *(file for file in passed if not _is_image(file))]:
             raise UsageError(

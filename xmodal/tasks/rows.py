@@ -94,10 +94,23 @@ def _csv(file: Path) -> Rows:
                     raise UsageError(f"the row has {len(row)} cells", where=place, why=why, fix=fix)
                 cells.append(row)
                 places.append(place)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+    except UnicodeDecodeError:
+        place, why = _not_utf8(file)
+        raise DamagedError("this is not UTF-8", where=place, why=why, fix="save it again as CSV, in UTF-8") from None
+    except (csv.Error, OSError) as error:
         fix = "save it again as CSV, in UTF-8"
         raise DamagedError(f"{file.name} is not a CSV file", where=str(file), why=str(error), fix=fix) from None
     return Rows(columns, cells, places)
+
+
+def _not_utf8(file: Path) -> tuple[str, str]:
+    """The first line that cannot be decoded, and why."""
+    raw = file.read_bytes()
+    try:
+        raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"{file}:{raw[: error.start].count(10) + 1}", str(error.reason)
+    return str(file), "it changes while it is read"
 
 
 def _parquet(file: Path) -> Rows:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -116,21 +120,64 @@ def build(options: SeriesOptions, seed: int) -> Task:
 
 
 def _refuse_backwards(rows: Rows, names: Sequence[str]) -> None:
-    """Checks that time runs forwards in every other column that holds dates, as ISO 8601 writes them.
+    """Checks that time runs forwards in every other column that holds dates, or numbers and is called after time.
+
+    Cells that are no dates are passed over. Dates that could be read in two ways must run backwards in both, and
+    numbers all the way: those of a day or an hour begin again.
 
     Raises:
         UsageError: a row is older than the one before it: the newest come first, or it is the start of another series.
     """
     for name in rows.columns:
-        try:
-            times = [datetime.fromisoformat(word) for word in rows.column(name)] if name not in names else []
-            back = next((index for index in range(1, len(times)) if times[index] < times[index - 1]), None)
-        except (ValueError, TypeError):  # no dates, or some with a time zone and some without
+        if name in names:
             continue
-        if back is not None:
-            why = f"in column '{name}' it is {times[back]}, after {times[back - 1]}"
+        words = rows.column(name)
+        falls = [_first_fall(times) for read in _DATES if 2 * len(times := _times(words, read)) > len(words)]
+        if not falls and _TIMES & {*re.split(r"[^a-z]+", name.lower())}:
+            times = _times(words, float)
+            falls = [_first_fall(times) if all(two <= one for one, two in pairwise(times.values())) else None]
+        if falls and (first := falls[0]) and all(falls):
+            before, row = first
+            why = f"in column '{name}' it is {words[row]}, after {words[before]}"
             fix = "sort the rows, the oldest first; give each of several series a file of its own"
-            raise UsageError("time runs backwards", where=rows.places[back], why=why, fix=fix)
+            raise UsageError("time runs backwards", where=rows.places[row], why=why, fix=fix)
+
+
+def _iso(word: str, *, zone: bool) -> float:
+    time = datetime.fromisoformat(word)
+    if bool(time.tzinfo) != zone:
+        raise ValueError("times with a zone and without cannot be compared")
+    return (time if zone else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _written(word: str, form: str) -> float:
+    day, _, hour = word.partition(" ")
+    time = datetime.strptime(day, form).replace(tzinfo=UTC)
+    return datetime.fromisoformat(f"{time.date().isoformat()} {hour}+00:00" if hour else time.isoformat()).timestamp()
+
+
+_DATES: tuple[Callable[[str], float], ...] = (
+    partial(_iso, zone=False),
+    partial(_iso, zone=True),
+    *(partial(_written, form=form) for form in ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y")),
+)
+"""How dates are read, in seconds: as ISO 8601 writes them, or in other ways that are common."""
+_TIMES = {"date", "datetime", "day", "epoch", "time", "timestamp", "ts", "unix", "year"}
+"""Words in the names of columns whose numbers are times."""
+
+
+def _times(words: Sequence[str], read: Callable[[str], float]) -> dict[int, float]:
+    """Those cells that can be read so, by row."""
+    found = {}
+    for row, word in enumerate(words):
+        with suppress(ValueError, OverflowError):
+            found[row] = read(word.strip())
+    return found
+
+
+def _first_fall(times: dict[int, float]) -> tuple[int, int] | None:
+    """The first row that is older than the one before it, behind that one."""
+    return next(((before, row) for (before, one), (row, other) in pairwise(times.items()) if other < one), None)
 
 
 def _floors(series: np.ndarray, labels: np.ndarray, edges: np.ndarray, options: SeriesOptions) -> dict[str, float]:

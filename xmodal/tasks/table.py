@@ -121,10 +121,13 @@ class TableOptions(TaskOptions):
                 raise UsageError(
                     f"the column '{name}' would tell the answer", where="task", why="it is an input", fix=fix
                 )
-        leave_some(self.val, self.test)
+        self._check_shares()
         if self.alphabet and len(set(self.alphabet)) < len(self.alphabet):
             fix = "write each letter once"
             raise UsageError("a letter stands twice in the alphabet", where="task.alphabet", fix=fix)
+
+    def _check_shares(self) -> None:
+        leave_some(self.val, self.test)
 
     def _column(self) -> str:
         self._check()
