@@ -238,6 +238,7 @@ def test_an_interaction_that_is_supported_is_said(
         ({"verdict": "contradicted"}, True),
         ({"verdict": "not resolved"}, False),
         ({"rate": 0.001}, False),
+        ({"tuning_seeds": [1000, 1001]}, True),
         ({"tuning_seeds": [1000, 1001, 1002]}, False),
         ({"swept": False}, False),
     ],
@@ -253,8 +254,9 @@ def test_two_rates_that_few_tuning_seeds_chose_are_told_beside_a_verdict(
     effect = {"arm": "half", "control": "whole", "verdict": changed.get("verdict", "supported")}
     said |= {"comparisons": [effect], "contrasts": [], "reversals": [], "tuning_seeds": [1000]}
     said |= {key: value for key, value in changed.items() if key in said}
+    by = "1 tuning seed" if len(said["tuning_seeds"]) == 1 else f"{len(said['tuning_seeds'])} tuning seeds"
     line = (
-        "half: at rate 0.01, whole at 0.001, by 1 tuning seed, whose luck is in no interval here; "
+        f"half: at rate 0.01, whole at 0.001, by {by}, whose luck is in no interval here; "
         "at one rate for both, on validation: +12.5 at 0.01"
     )
     assert (line in notes(said)) == told

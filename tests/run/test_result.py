@@ -12,7 +12,7 @@ from pages import keys, page, sections
 from pydantic import ValidationError
 
 from xmodal.recipe import Recipe
-from xmodal.run.result import Result, Scores, read_result
+from xmodal.run.result import CHANGED, Result, Scores, mixed, read_result
 from xmodal.run.session import Run, train
 
 
@@ -67,3 +67,10 @@ def test_every_field_is_documented_and_in_the_reference() -> None:
     assert {*Scores.model_fields} < set(keys(sections(page("reference/run-folder.md"), 3)["Scores"]))
     for model in (Result, Scores):
         assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_what_was_changed_in_every_run_is_told_as_well() -> None:
+    one, other = {"torch": "2.14.1"}, {"torch": "2.9.0"}
+    assert mixed([one, one]) == {}
+    assert mixed([one, other]) == {"torch": ["2.14.1", "2.9.0"]}
+    assert mixed([{"torch": CHANGED}, {"torch": CHANGED}]) == {"torch": [CHANGED]}

@@ -74,7 +74,7 @@ def found(design: Design, score: Callable[[Trial], float | None]) -> dict[str, A
 
     def ran(trials: list[Trial]) -> list[Outcome]:
         scores = [(trial, score(trial)) for trial in trials]
-        return [Outcome(trial, "failed" if s is None else "done", s, s, 1000) for trial, s in scores]
+        return [Outcome(trial, "failed" if s is None else "done", s, s, labels=1000) for trial, s in scores]
 
     outcomes = ran(design.tuning_trials(design.rates))
     choices = {}
@@ -129,6 +129,32 @@ def test_by_the_chosen_rates_alone_they_would_be(
 @pytest.mark.parametrize("of", ["comparisons", "contrasts"])
 def test_the_effects_of_a_factorial_are_not_there_by_accident_either(factorial: Arms, of: str) -> None:
     assert false_findings(factorial, Law(5, 1, 2.0, 0), of) <= BOUND
+
+
+@pytest.mark.parametrize(("seeds", "least", "most"), [(3, 0.06, 0.2), (5, 0.0, BOUND)])
+def test_three_seeds_of_all_or_nothing_look_certain(seeds: int, least: float, most: float) -> None:
+    """As the page on the protocol tells: every run is at 100 % or at 50 %, by chance, whatever the arm."""
+    seven = Arms((), tuple(replace(arm, name=f"arm {n}") for n, arm in enumerate(small("ffn").arms[:1] * 7)))
+    design = make_design(seven, lr="1e-4:1:5", seeds=str(seeds), margin=0.0)
+    random = numpy.random.default_rng(seeds)
+
+    def score(trial: Trial) -> float:
+        return float(random.choice([0.5, 1.0])) if trial.rate == design.rates[2] else 0.4
+
+    rows = [found(design, score)["comparisons"] for _ in range(STUDIES)]
+    assert least <= sum(any(row["verdict"] == "supported" for row in each) for each in rows) / STUDIES <= most
+
+
+def test_the_arm_that_varies_most_says_which_rates_may_suit(arms: Arms) -> None:
+    design = make_design(arms, **DESIGN)
+
+    def score(trial: Trial) -> float:
+        ahead = trial.arm.name == "ffn frozen"
+        own = 0.5 + 0.2 * ahead - 0.02 * abs(design.rates.index(trial.rate) - 2)
+        return own + (wave(trial) if ahead else wave(trial) / 100)  # the arm behind hardly varies
+
+    (row,) = found(design, score)["comparisons"]
+    assert row["strictest"]
 
 
 def test_a_difference_that_is_there_is_found(arms: Arms) -> None:

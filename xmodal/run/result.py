@@ -275,9 +275,9 @@ def comparable(result: Result | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mixed(made: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """In which versions, threads or processor runs differ, each told by `made_with`."""
+    """In which versions, threads or processor runs differ, each told by `made_with`, or cannot be believed."""
     seen: dict[str, set[str]] = {}
     for run in made:
         for name, value in run.items():
             seen.setdefault(name, set()).add(value)
-    return {name: sorted(values) for name, values in seen.items() if len(values) > 1}
+    return {name: sorted(values) for name, values in seen.items() if len(values) > 1 or CHANGED in values}

@@ -83,7 +83,8 @@ def make_arms(asked: Asked) -> Arms:
         base = made[0].recipe
         skeleton = assemble(base, weights=False)
         for name, spec in by_hand(asked.arms, [arm.name for arm in made]).items():
-            made.append(_arm(name, {}, base, _plan(specs.parse(spec), skeleton, base, f"--arm {name}")))
+            where = f"--arm {name}"
+            made.append(_arm(name, {}, base, _plan(specs.parse(spec, where=where), skeleton, base, where)))
     if asked.controls:
         made += _controls(asked, made[0].recipe)
     _enforce_different(made)

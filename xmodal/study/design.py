@@ -188,7 +188,8 @@ def rates_of(text: str, own: float) -> tuple[float, ...]:
     if not text:
         return tuple(_rounded(own * sqrt(10) ** step) for step in range(-(RATES // 2), RATES // 2 + 1))
     words = text.split(":")
-    wrong = UsageError(f"'{text}' is no grid of rates", where="--lr", fix="--lr 1e-4:1e-2:5, or one rate")
+    why = "it is LOW:HIGH:N, or one rate, and rates are numbers over 0 and up to 1000"
+    wrong = UsageError(f"'{text}' is no grid of rates", where="--lr", why=why, fix="--lr 1e-4:1e-2:5, or one rate")
     try:
         bounds, count = [float(word) for word in words[:2]], int(words[2]) if len(words) == 3 else 1
     except ValueError:

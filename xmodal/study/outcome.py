@@ -20,7 +20,6 @@ class Outcome:
         status: `done`, `diverged` or `failed`.
         val: best accuracy on validation, or None where there was no look at it.
         test: accuracy on test, with the parameters of that look.
-        train: accuracy on samples that it was trained on, with the same, where the recipe asks for it.
         labels: number of labels in test.
         floors: what trivial predictors score.
         steps: steps taken; `best_step` those of the best look; `steps_to` when thresholds were reached.
@@ -28,13 +27,13 @@ class Outcome:
         error: why it failed.
         made_with: versions and threads.
         lock: identifies its lock file.
+        train: accuracy on samples that it was trained on, with the parameters of its best look, where the recipe asks.
     """
 
     trial: Trial
     status: str
     val: float | None = None
     test: float | None = None
-    train: float | None = None
     labels: int = 0
     floors: Mapping[str, float] = field(default_factory=dict)
     steps: int = 0
@@ -44,6 +43,7 @@ class Outcome:
     error: str = ""
     made_with: Mapping[str, str] = field(default_factory=dict)
     lock: str = ""
+    train: float | None = None
 
     @classmethod
     def of(cls, trial: Trial, result: Mapping[str, Any], out: Path, folder: Path) -> Outcome:
@@ -54,7 +54,6 @@ class Outcome:
             result["status"],
             val.get("accuracy"),
             test.get("accuracy"),
-            train.get("accuracy"),
             test.get("labels", 0),
             result["floors"],
             result["steps"],
@@ -64,4 +63,5 @@ class Outcome:
             "",
             made_with(folder),
             lock_digest(folder),
+            train.get("accuracy"),
         )
