@@ -288,8 +288,8 @@ def test_a_signal_saves_the_run_and_it_goes_on(recipe: Path, tmp_path: Path, num
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_the_first_step_ends_at_once(recipe: Path, tmp_path: Path, number: int) -> None:
     program = (
-        "import time; from xmodal.run import session; from xmodal.cli import main\n"
-        "session.build_task = lambda *_, **__: (print('reading', flush=True), time.sleep(60))\n"
+        "import time; from xmodal.run import bare; from xmodal.cli import main\n"
+        "bare.build_task = lambda *_, **__: (print('reading', flush=True), time.sleep(60))\n"
         f"main(['train', {str(recipe)!r}, '--out', {str(tmp_path / 'runs')!r}])"
     )
     command = [sys.executable, "-c", program]

@@ -13,7 +13,8 @@ from xmodal.assemble import Model, assemble
 from xmodal.engine import Upper, prefix_of
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.source import shipped
-from xmodal.run.bare import bare_loop, resolve, task_of, train
+from xmodal.run.bare import bare_loop, resolve, task_of
+from xmodal.run.session import train
 
 BODIES = ("gpt2", "minilm-l6", "smollm2-135m", "vit-s14-saliency", "transformer")
 TOP = "freeze='all - ffn[-1] - head'"

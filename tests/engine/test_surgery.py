@@ -15,7 +15,8 @@ from xmodal.engine import Surgery, operate
 from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.source import shipped
-from xmodal.run.bare import ready, task_of, train
+from xmodal.run.bare import ready, task_of
+from xmodal.run.session import train
 from xmodal.run.trained import load_trained
 
 SIZES = {"transformer": {"width": 16, "heads": 2, "depth": 2}, "linformer": {"width": 16, "heads": 2, "depth": 2}}

@@ -16,7 +16,7 @@ from stopping import StopAt, spy_on_assembly
 from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
-from xmodal.run import session
+from xmodal.run import bare, session
 from xmodal.run.checkpoint import load_tensors, save_tensors
 from xmodal.run.events import Event, Started, Stepped
 from xmodal.run.result import comparable, read_result, sealed
@@ -85,7 +85,7 @@ def test_force_keeps_a_finished_run_when_a_new_one_cannot_start(
         raise MissingError("no data")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "build_task", missing)
+        patch.setattr(bare, "build_task", missing)
         with pytest.raises(MissingError):
             train(small(), out=out, force=True)
     assert {file.name: file.read_bytes() for file in run.folder.rglob("*") if file.is_file()} == before

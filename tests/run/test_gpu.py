@@ -16,8 +16,9 @@ from transformers import masking_utils
 from xmodal.heads import score
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.recipe.source import shipped
-from xmodal.run.bare import bare_loop, endless, ready, resolve, task_of, train
+from xmodal.run.bare import bare_loop, endless, ready, resolve, task_of
 from xmodal.run.precision import VARIABLE, automatic
+from xmodal.run.session import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
 PRECISIONS = ("float32", "float32-fused", "bfloat16", "bf16-frozen")
