@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from xmodal.bodies.description import RUN
@@ -27,7 +26,7 @@ from xmodal.study.attempts import attempt
 from xmodal.study.design import Design, make_design
 from xmodal.study.events import StudyEvent
 from xmodal.study.reading import read_study, runs_of
-from xmodal.study.stats import t_interval
+from xmodal.study.result import over_seeds
 from xmodal.study.study import Interrupted, Study, file_of, run_study
 
 REPRODUCTIONS, TABLE = "reproductions", "table.json"
@@ -320,14 +319,7 @@ def _table(plan: Plan, studies: Mapping[str, Sequence[Study]], failed: Mapping[s
 
 def _on_training(arm: Mapping[str, Any]) -> dict[str, Any]:
     """An arm with its accuracy on what it was trained on in the place of that on test."""
-    scores = [run["train"] for run in arm["report"] if run["status"] == "done" and "train" in run]
-    interval = t_interval(scores)
-    return {
-        **arm,
-        "seeds": len(scores),
-        "mean": mean(scores) if scores else None,
-        "interval": [max(0.0, interval[0]), min(1.0, interval[1])] if interval else None,
-    }
+    return {**arm, **over_seeds([run["train"] for run in arm["report"] if run["status"] == "done" and "train" in run])}
 
 
 def _ours(arm: Mapping[str, Any] | None, theirs: float, why: str, runnable: bool) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def summary(
                 "rate": choices[arm.name].rate,
                 "edge": choices[arm.name].edge,
                 **({"floors": _floors([o for o in report if o.trial.arm.name == arm.name])} if apart else {}),
-                **_mean(list(scores[arm.name].values()), resolution),
+                **over_seeds(list(scores[arm.name].values()), resolution),
                 "curve": [{"rate": rate, "val": score} for rate, score in curves[arm.name].items()],
                 "tuning": [_run(outcome) for outcome in tuning if outcome.trial.arm.name == arm.name],
                 "report": [_run(outcome) for outcome in report if outcome.trial.arm.name == arm.name],
@@ -96,7 +96,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     return {**said, "error": outcome.error} if outcome.error else said
 
 
-def _mean(scores: Sequence[float], resolution: float) -> dict[str, Any]:
+def over_seeds(scores: Sequence[float], resolution: float = 0.0) -> dict[str, Any]:
     """Mean and intervals over seeds; Student's ends where shares end."""
     student = stats.t_interval(scores, resolution=resolution)
     return {

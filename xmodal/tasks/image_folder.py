@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -83,7 +84,8 @@ class ImagesOptions(TaskOptions):
         Raises:
             UsageError: one has no images, or leads out of the folder.
         """
-        folders = inside(_folders(self._root("train")), Path(self.path).expanduser())
+        outer = Path(self.path).expanduser()
+        folders = inside(_folders(_root(self._splits(), "train", outer)), outer)
         empty = [folder for folder in folders if not any(map(_is_image, folder.iterdir()))]
         if 0 < len(empty) < len(folders):
             what, fix = f"the folder {empty[0].name} has no images", "put some there, or remove it"
@@ -98,12 +100,12 @@ class ImagesOptions(TaskOptions):
             MissingError: there are none.
             UsageError: one leads out of the folder, or is of a kind that is not read.
         """
-        root, outer = self._root(split), Path(self.path).expanduser()
+        there, outer = self._splits(), Path(self.path).expanduser()
+        root = _root(there, split, outer)
         folders = inside(_folders(root), outer)
         every = inside((file for folder in folders for file in sorted(folder.iterdir())), outer)
         found = [file for file in every if _is_image(file)]
         if not found:
-            there = self._splits()
             lacking = [name for name in SPLITS if name not in there]
             half = f"{root} has no {' and no '.join(lacking)}, so its folders are taken for classes"
             why = half if 0 < len(lacking) < len(SPLITS) else "a class is a folder of images"
@@ -112,9 +114,8 @@ class ImagesOptions(TaskOptions):
         loose = [
             file for file in sorted({*root.iterdir(), *outer.iterdir()}) if not file.is_dir() and _is_named_so(file)
         ]
-        if self.has_splits():
-            splits = self._splits().values()
-            loose += [folder for folder in _folders(outer) if folder not in splits]
+        if root != outer:
+            loose += [folder for folder in _folders(outer) if folder not in there.values()]
         passed = [file for file in every if _is_named_so(file) or (file.is_dir() and _visible(file))]
         if away := [*loose, *(file for file in passed if not _is_image(file))]:
             raise UsageError(
@@ -125,9 +126,10 @@ class ImagesOptions(TaskOptions):
             )
         return found
 
-    def _root(self, split: SplitName) -> Path:
-        found = self._splits()
-        return found[split] if len(found) == len(SPLITS) else Path(self.path).expanduser()
+
+def _root(splits: Mapping[SplitName, Path], split: SplitName, outer: Path) -> Path:
+    """The folder of a split's classes: its own, or where there are not three splits the whole."""
+    return splits[split] if len(splits) == len(SPLITS) else outer
 
 
 def size_of(file: Path) -> tuple[int, int]:
