@@ -25,6 +25,7 @@ SHAPED = [
     "xmodal.heads.readout",
     "xmodal.heads.score",
     "xmodal.run.evaluate",
+    "xmodal.run.job",
     "xmodal.run.loop",
     "xmodal.tasks.bits",
     "xmodal.tasks.held",

@@ -15,7 +15,7 @@ from transformers import masking_utils
 from xmodal.recipe import load_recipe
 from xmodal.recipe.source import shipped
 from xmodal.run.bare import bare_loop, endless, task_of
-from xmodal.run.loop import Asked
+from xmodal.run.job import Asked
 
 FETCHES = {"aten._local_scalar_dense.default", "aten.nonzero.default", "aten.masked_select.default"}
 """What must know a number, or how many there are, before the program can go on."""

@@ -10,7 +10,7 @@ from xmodal.errors import UsageError
 from xmodal.recipe import load_recipe
 from xmodal.recipe.source import shipped
 from xmodal.run.bare import bare_loop, endless, task_of
-from xmodal.run.loop import Asked
+from xmodal.run.job import Asked
 
 
 def lengths(tmp_path: Path, *more: str) -> list[int]:

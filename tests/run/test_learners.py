@@ -19,7 +19,7 @@ from xmodal.run import drive
 from xmodal.run.bare import task_of
 from xmodal.run.drive import together
 from xmodal.run.events import Stepped
-from xmodal.run.loop import Asked
+from xmodal.run.job import Asked
 from xmodal.run.result import comparable
 from xmodal.run.session import Run, train, training
 from xmodal.study import attempts

@@ -13,7 +13,7 @@ from xmodal.errors import DamagedError, MissingError, UsageError, XmodalError
 from xmodal.recipe import Recipe, load_recipe
 from xmodal.run import session
 from xmodal.run.events import Ended, Evaluated, Event, Started, Stepped
-from xmodal.run.loop import Job
+from xmodal.run.job import Job
 from xmodal.run.result import MEASURED, comparable
 from xmodal.run.session import Run, train
 from xmodal.tasks import build_task

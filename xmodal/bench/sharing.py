@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xmodal.bench.timing import ANOTHER, alternate, by_hand, endless, peak, row
+from xmodal.bench.timing import ANOTHER, alternate, by_hand, endless, peak, ratio, row
 
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}
 """Numbers that an optimiser keeps for each that it trains."""
@@ -29,8 +29,8 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     recipe = endless(recipe)
     bodies = (recipe.body.model_copy(update={"dropout": rate}) for rate in (0.1, 0.0))
     lone, several = (recipe.model_copy(update={"body": body}) for body in bodies)
-    acts = [step_of(several, count), step_of(several, 1), by_hand(lone, published=True)[0]]
-    together, alone, theirs = alternate(acts, rounds, 1)
+    acts = [step_of(several, count), step_of(several, count, whole=True), step_of(several, 1)]
+    together, whole, alone, theirs = alternate([*acts, by_hand(lone, published=True)[0]], rounds, 3)
     own = [taken / count for taken in together]
     trainable = assemble(several).plan.counts()["trainable"]
     states = (count - 1) * trainable * (4 + 4 + 4 * MOMENTS[several.train.optimizer]) / 1e6
@@ -40,8 +40,9 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
         row(f"a learner of {count} together", own, "s", loop),
         row("a learner alone", alone, "s", loop),
         row(loop, theirs, "s", itself),
-        row("ratio", [b / a for a, b in zip(own, theirs, strict=True)], "x", loop),
-        row("ratio", [b / a for a, b in zip(own, alone, strict=True)], "x", "a learner alone"),
+        ratio(own, theirs, "ratio", loop),
+        ratio(own, alone, "ratio", "a learner alone"),
+        ratio(together, whole, "ratio", "rows that no sample reads train too"),
         row("peak memory alone", peaks[:1], "MB", itself),
         row(f"peak memory, {count} together", peaks[1:], "MB", "peak memory alone"),
         row("ratio of peaks", [peaks[1] / peaks[0]], "x", "peak memory alone"),
@@ -52,12 +53,12 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     return {"title": title, "rows": rows, "environment": environment(recipe, torch.get_num_threads())}
 
 
-def step_of(recipe: Any, count: int) -> Callable[[], None]:
-    """A step of that many learners of a recipe, all with its seed."""
+def step_of(recipe: Any, count: int, *, whole: bool = False) -> Callable[[], None]:
+    """A step of that many learners of a recipe, all with its seed; `whole` as `step_beside` has it."""
     from xmodal.errors import UsageError
     from xmodal.run.bare import step_beside, task_of
 
-    taken = step_beside(recipe, task_of(recipe), count)
+    taken = step_beside(recipe, task_of(recipe), count, whole=whole)
 
     def step() -> None:
         if why := taken():

@@ -3,6 +3,7 @@
 from xmodal.engine.kept import Kept
 from xmodal.engine.learners import LEAST, Learners, company, share
 from xmodal.engine.prefix import Prefix, Tail, Upper, left_of, prefix_of, reader
+from xmodal.engine.rows import Rows, rows_of
 from xmodal.engine.surgery import Surgery, operate
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Kept",
     "Learners",
     "Prefix",
+    "Rows",
     "Surgery",
     "Tail",
     "Upper",
@@ -18,5 +20,6 @@ __all__ = [
     "operate",
     "prefix_of",
     "reader",
+    "rows_of",
     "share",
 ]

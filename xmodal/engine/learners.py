@@ -6,7 +6,7 @@ once; what differs is stacked, and `torch.func.vmap` runs any model over the sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -60,15 +60,18 @@ class Learners:
 
     Args:
         models: of equal structure, in training mode; nothing random happens in them.
+        instead: what each takes in place of parameters of its own, by name; the same names for all.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], instead: Sequence[Mapping[str, Tensor]] = ()) -> None:
         self._base = models[0]
         self._own = share(models)
         own = sum(those[0].numel() for those in self._own.values())
         whole = sum(each.numel() for each in models[0].parameters() if not each.is_meta)
         self.shared = 1 - own / whole
         """The share of a model's numbers that is held once for all."""
+        for name in instead[0] if instead else ():
+            self._own[name] = [those[name] for those in instead]
 
     def losses(self, batches: Sequence[Batch]) -> Tensor:
         """Each learner's mean loss on its own batch, `[learners]`, in nats; their sum gives each its own gradients.

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from xmodal.assemble import Assembled, Model, assemble
-from xmodal.engine import Kept, Prefix, Surgery, left_of, operate, prefix_of, reader
+from xmodal.engine import Kept, Prefix, Rows, Surgery, left_of, operate, prefix_of, reader, rows_of
 from xmodal.errors import UsageError
 from xmodal.recipe import Recipe
 from xmodal.run.drive import Group
-from xmodal.run.loop import Answer, Asked, Job, Loop
+from xmodal.run.job import Answer, Asked, Job
+from xmodal.run.loop import Loop
 from xmodal.run.order import Order
 from xmodal.run.precision import automatic
 from xmodal.tasks import build_task
@@ -34,19 +35,21 @@ def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
     return Loop(job_of(recipe, ready(recipe), task, folder))
 
 
-def step_beside(recipe: Recipe, task: Task, count: int) -> Callable[[], str]:
+def step_beside(recipe: Recipe, task: Task, count: int, *, whole: bool = False) -> Callable[[], str]:
     """A step of so many learners of a recipe in one pass; what is called says why they share none, or nothing.
 
     Args:
         recipe: as `endless` has it.
         task: the recipe's.
         count: of learners, all with the recipe's seed.
+        whole: tables of positions train with the rows that no sample reads, for what those cost.
     """
     group = Group()
     loops: list[Generator[Asked, Answer | None, None]] = []
     asked: list[Asked] = []
     for _ in range(count):  # each meets the others before the next takes memory for itself
-        loops.append(bare_loop(recipe, task, Path()).asking(lambda _: None))
+        job = job_of(recipe, ready(recipe), task, Path())
+        loops.append(Loop(replace(job, rows={}) if whole else job).asking(lambda _: None))
         asked.append(next(loops[-1]))
         group.meet(asked[-1].job.model)
 
@@ -99,6 +102,7 @@ class Engine:
         surgery: what is changed in the model.
         prefix: what is computed once for each sample.
         compiled: whether the model goes through torch.compile.
+        rows: tables of which only some rows are read.
     """
 
     precision: str
@@ -106,15 +110,20 @@ class Engine:
     surgery: Surgery
     prefix: Prefix
     compiled: bool
+    rows: tuple[Rows, ...] = ()
+
+    @property
+    def _done(self) -> list[str]:
+        return [*self.surgery.words, *map(str, self.rows)]
 
     def to_dict(self) -> dict[str, Any]:
         """As `xmodal explain --json` has it."""
-        said = {"precision": self.precision, "why": self.why, "surgery": self.surgery.words, "compile": self.compiled}
+        said = {"precision": self.precision, "why": self.why, "surgery": self._done, "compile": self.compiled}
         return {"engine": said, "prefix": self.prefix.to_dict()}
 
     def __str__(self) -> str:
         chosen = f"precision {self.precision}" + (f": {self.why}" if self.why else "")
-        return "\n".join([chosen, *self.surgery.words, *(["compiled"] if self.compiled else []), str(self.prefix)])
+        return "\n".join([chosen, *self._done, *(["compiled"] if self.compiled else []), str(self.prefix)])
 
 
 def engine_of(recipe: Recipe, assembled: Assembled) -> Engine:
@@ -126,7 +135,14 @@ def engine_of(recipe: Recipe, assembled: Assembled) -> Engine:
     """
     resolved = resolve(recipe)
     why = automatic(resolved.device).why if recipe.precision == "auto" else ""
-    return Engine(resolved.precision, why, operate(resolved, assembled), prefix_of(recipe, assembled), recipe.compile)
+    return Engine(
+        resolved.precision,
+        why,
+        operate(resolved, assembled),
+        prefix_of(recipe, assembled),
+        recipe.compile,
+        tuple(rows_of(recipe, assembled).values()),
+    )
 
 
 def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Job:
@@ -169,7 +185,9 @@ def job_of(recipe: Recipe, assembled: Assembled, task: Task, folder: Path) -> Jo
         lengths=lengths,
     )
     prefix = prefix_of(recipe, assembled)
-    return job if prefix.why else _shortened(job, assembled.model, prefix)
+    if prefix.why:
+        return replace(job, rows=rows_of(recipe, assembled))
+    return _shortened(job, assembled.model, prefix)
 
 
 def _shortened(job: Job, model: Model, prefix: Prefix) -> Job:

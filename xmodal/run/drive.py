@@ -10,7 +10,7 @@ from typing import TypeVar
 from torch import nn
 
 from xmodal.engine import LEAST, Learners, share
-from xmodal.run.loop import Answer, Asked
+from xmodal.run.job import Answer, Asked
 
 Made = TypeVar("Made")
 Steps = Generator[Asked, Answer | None, Made]
@@ -106,15 +106,15 @@ class Group:
             except Exception as error:  # whatever a model does that was not made for a stack; alone it may do well
                 self.broken, self._learners = f"{type(error).__name__}: {error}", None
                 for one in asked:
-                    for parameter in one.job.trainable.values():
-                        parameter.grad = None
+                    one.job.clear()
         return [_alone(one) for one in asked]
 
     def _together(self, asked: Sequence[Asked], places: Sequence[int | None]) -> Sequence[Answer | BaseException]:
         row = [asked[place or 0] for place in places]
         models = [one.job.model for one in row]
         if self._learners is None or self._now != [id(model) for model in models]:
-            self._learners, self._now = Learners(models), [id(model) for model in models]
+            self._learners = Learners(models, [one.job.instead for one in row])
+            self._now = [id(model) for model in models]
             if self._learners.shared < LEAST:
                 self.broken = f"they have only {self._learners.shared:.0%} of their numbers in common"
                 return self.answer(asked)

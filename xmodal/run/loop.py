@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -23,14 +22,12 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from xmodal import seeds
-from xmodal.heads import score
-from xmodal.recipe import TrainOptions
 from xmodal.run import optimizer as optimizers
 from xmodal.run.checkpoint import damaged, lay_over, load_tensors, save_tensors
 from xmodal.run.evaluate import Scores, evaluate
 from xmodal.run.events import Evaluated, Evaluating, Event, Saved, Stepped, Stopped
+from xmodal.run.job import Answer, Asked, Job
 from xmodal.run.order import Order
-from xmodal.run.ranks import Ranks
 from xmodal.run.threads import threads
 from xmodal.tasks.splits import batches_of
 from xmodal.tensors import Batch
@@ -69,102 +66,6 @@ class State:
         return next((look for look in self.looks if look["step"] == self.best_step), None)
 
 
-@dataclass
-class Job:
-    """All that the loop needs.
-
-    Attributes:
-        model: logits of a batch of `train`; on `device`.
-        trainable: the parameters that train, by site.
-        options: how they train.
-        train: training split.
-        val: validation split.
-        seed: of the run.
-        device: where the model is.
-        arithmetic: makes the context in which forward passes run (autocast, or nothing).
-        folder: where checkpoints go.
-        identity: which run this is; every checkpoint carries it, and no other is read.
-        stop: asked between steps and between evaluation batches; True ends the loop with a checkpoint.
-        guard: called before anything is saved; it raises when what is frozen has moved.
-        view: a split of the task as `model` takes it; `train` and `val` are so already.
-        sampled: batches that an evaluation takes at random in place of the whole split, or None.
-        ranks: the processes that train it.
-        lengths: of the samples of `train`, where batches are to be of similar lengths, or None.
-        threads: that take a step, where it is too small to be shared out among all of them; None for all.
-    """
-
-    model: nn.Module
-    trainable: dict[str, nn.Parameter]
-    options: TrainOptions
-    train: Split
-    val: Split
-    seed: int
-    device: torch.device
-    arithmetic: Callable[[], AbstractContextManager[Any]]
-    folder: Path
-    identity: dict[str, Any]
-    stop: Callable[[], bool]
-    guard: Callable[[], None] = lambda: None
-    view: Callable[[Split], Split] = lambda split: split
-    sampled: int | None = None
-    ranks: Ranks = field(default_factory=Ranks)
-    lengths: Tensor | None = None
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a loop is told of a step whose gradients it asked for.
-
-    Attributes:
-        loss: mean over the batch, in nats, where it was computed; nobody has waited for it.
-        seconds: that they took.
-    """
-
-    loss: Tensor
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A loop waits for the gradients of `job.trainable` on a batch.
-
-    Attributes:
-        job: its job.
-        parts: the batch, or as many parts of it as are computed one after another.
-        step: its number.
-    """
-
-    job: Job
-    parts: Sequence[Batch]
-    step: int
-
-    @property
-    def batch(self) -> Batch:
-        """The batch of a loop that takes it in one part."""
-        (batch,) = self.parts
-        return batch
-
-    def alone(self) -> Answer:
-        """Puts them there."""
-        job, began, losses = self.job, perf_counter(), []
-        seeds.reseed(job.ranks.stream("dropout", job.seed, self.step), job.device)
-        for part in self.parts:
-            share = len(part.targets) / job.options.batch_size
-            with job.arithmetic():
-                loss = score.loss(job.model(part), part.targets).mean()
-            loss = loss if share == 1 else loss * share
-            loss.backward()
-            losses.append(loss.detach())
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-        if job.ranks.count > 1:
-            gradients = [parameter.grad for parameter in job.trainable.values() if parameter.grad is not None]
-            *sums, loss = job.ranks.sum([*gradients, loss], job.stop())
-            for gradient, whole in zip(gradients, sums, strict=True):
-                gradient.copy_(whole)
-        return Answer(loss, perf_counter() - began)
-
-
 Moves = Generator[Event | Asked, Answer | None, None]
 """What a loop does, event by event. It is sent the answer to each `Asked`, and None otherwise."""
 
@@ -174,7 +75,7 @@ class Loop:
 
     def __init__(self, job: Job) -> None:
         self.job, self.state = job, State()
-        self.optimizer = optimizers.build_optimizer(job.trainable, job.options)
+        self.optimizer = optimizers.build_optimizer(job.leaves, job.options)
         self._began = perf_counter()
         self._order = Order(len(job.train), job.options.batch_size, job.seed, job.lengths)
         self.stop = job.ranks.answer(job.stop)
@@ -191,7 +92,7 @@ class Loop:
         if not 0 <= self.state.best_step <= self.state.step <= self.job.options.steps:
             raise damaged(file, f"it says step {self.state.step} of {self.job.options.steps}")
         lay_over(self.job.trainable, tensors, file)
-        optimizers.restore_state(self.optimizer, self.job.trainable, tensors)
+        optimizers.restore_state(self.optimizer, self.job.leaves, tensors)
         self._settle_best()
         if self.state.best:
             self._best_tensors()  # before hours are spent on a run that could not end
@@ -276,7 +177,7 @@ class Loop:
 
     def _taking(self, batches: Sequence[Batch], lr: float, prepared: float) -> Moves:
         job, state = self.job, self.state
-        self.optimizer.zero_grad()
+        job.clear()
         answer = yield Asked(job, batches, state.step)
         assert answer
         yield from self._settle()
@@ -359,7 +260,7 @@ class Loop:
     def _save(self) -> None:
         self.job.guard()
         self.state.seconds = self.elapsed()
-        tensors = {**self.job.trainable, **optimizers.state_tensors(self.optimizer, self.job.trainable)}
+        tensors = {**self.job.trainable, **optimizers.state_tensors(self.optimizer, self.job.leaves)}
         self._write(LAST, tensors, asdict(self.state))
 
     def _write(self, name: str, tensors: Mapping[str, Tensor], state: dict[str, Any]) -> None:

@@ -53,23 +53,25 @@ def state_tensors(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Par
 def restore_state(
     optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], tensors: dict[str, Tensor]
 ) -> None:
-    """Puts back what `state_tensors` took."""
+    """Puts back what `state_tensors` took, of a table whose first rows train alone (`xmodal.engine.rows`) theirs."""
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         site, _, key = rest.rpartition("/")
         if kind == "optimizer":
+            parameter = parameters[site]
             # Step counters stay on the CPU, as torch keeps them.
-            optimizer.state[parameters[site]][key] = tensor if tensor.ndim == 0 else tensor.to(parameters[site].device)
+            held = tensor if tensor.ndim == 0 else tensor[: len(parameter)].to(parameter.device)
+            optimizer.state[parameter][key] = held
 
 
-def reached(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> int:
+def reached(optimizer: torch.optim.Optimizer) -> int:
     """How many trainable numbers ever got a gradient: those whose running moments are not zero.
 
     Position rows past the longest sample and symbols that never occur are trainable and are not reached.
     """
     count = 0
-    for parameter in parameters.values():
-        moments = [v for v in optimizer.state.get(parameter, {}).values() if isinstance(v, Tensor) and v.ndim]
+    for state in optimizer.state.values():
+        moments = [v for v in state.values() if isinstance(v, Tensor) and v.ndim]
         if moments:
             count += int(torch.stack([moment != 0 for moment in moments]).any(dim=0).sum())
     return count

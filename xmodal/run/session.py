@@ -247,7 +247,7 @@ class _Session:
         )
         yield from loop.asking(self._tell)
         seal.check(assembled.plan, buffers)
-        parameters = {**parameters, "reached": reached(loop.optimizer, assembled.plan.trainable())}
+        parameters = {**parameters, "reached": reached(loop.optimizer)}
         scores, due = dict[str, Any](), list[SplitName]()
         if self.test and loop.state.best:
             due.append("test")
