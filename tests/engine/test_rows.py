@@ -49,12 +49,10 @@ def test_a_run_is_the_same_to_the_bit(
     whole(monkeypatch)
     every = trained(recipe, tmp_path / "every")
     assert some.keys() == every.keys()
-    moments = [key for key, held in some.items() if key.startswith(f"optimizer/{TABLE}") and held.ndim]
+    assert [key for key, held in every.items() if not torch.equal(some[key], held)] == []
+    moments = [held for key, held in some.items() if key.startswith(f"optimizer/{TABLE}") and held.ndim]
     assert len(moments) == (1 if optimizer == "sgd" else 2)
-    for key, held in every.items():
-        assert torch.equal(some[key], held[:6] if key in moments else held), key
-    assert not any(every[key][6:].any() for key in moments)
-    assert all(some[key].any(dim=1).all() for key in moments)
+    assert all(held[:6].any(dim=1).all() and not held[6:].any() for held in moments)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -67,7 +65,6 @@ def test_a_checkpoint_of_the_whole_table_goes_on(name: str, tmp_path: Path, monk
             recipe, out=tmp_path, listeners=[lambda e: told.append(e.step)], stop=lambda: max(told, default=0) > 3
         )
     assert cut.result["status"] == "interrupted"
-    assert len(load_file(cut.folder / "checkpoint/last.safetensors")[f"optimizer/{TABLE}/exp_avg"]) > 6
     again = load_file(train(recipe, out=tmp_path, resume=True).folder / "checkpoint/last.safetensors")
     assert straight.keys() == again.keys()
     assert all(torch.equal(straight[key], again[key]) for key in straight)

@@ -260,7 +260,8 @@ class Loop:
     def _save(self) -> None:
         self.job.guard()
         self.state.seconds = self.elapsed()
-        tensors = {**self.job.trainable, **optimizers.state_tensors(self.optimizer, self.job.leaves)}
+        state = optimizers.state_tensors(self.optimizer, self.job.leaves, self.job.trainable)
+        tensors = {**self.job.trainable, **state}
         self._write(LAST, tensors, asdict(self.state))
 
     def _write(self, name: str, tensors: Mapping[str, Tensor], state: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import cos, pi
 
 import torch
@@ -40,14 +41,32 @@ def rate(step: int, options: TrainOptions) -> float:
     return options.lr * 0.5 * (1 + cos(pi * (step - options.warmup) / max(options.steps - options.warmup, 1)))
 
 
-def state_tensors(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-    """The optimiser's state as flat tensors, `optimizer/SITE/KEY`."""
+def state_tensors(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    whole: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """The optimiser's state as flat tensors, `optimizer/SITE/KEY`.
+
+    Args:
+        optimizer: over `parameters`.
+        parameters: by site.
+        whole: the tables of which some parameters are the first rows, by site; the state of the other rows is zero.
+    """
     return {
-        f"optimizer/{name}/{key}": value
+        f"optimizer/{name}/{key}": _filled(value, (whole or parameters)[name])
         for name, parameter in parameters.items()
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
     }
+
+
+def _filled(value: Tensor, table: Tensor) -> Tensor:
+    if value.ndim == 0 or len(value) == len(table):
+        return value
+    filled = torch.zeros_like(table)
+    filled[: len(value)] = value
+    return filled
 
 
 def restore_state(
