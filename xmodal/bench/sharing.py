@@ -16,7 +16,7 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
 
     The published loop has dropout 0.1, as it comes; ours have none. Memory is the most that a process of its own held
     in three steps. Small states are what each learner must have for itself: what it trains, in float32, with the
-    gradient and the optimiser's moments.
+    gradient, and the optimiser's moments of what samples read.
 
     Raises:
         MissingError: data or weights are not on this machine.
@@ -24,6 +24,7 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     import torch
 
     from xmodal.assemble import assemble
+    from xmodal.engine import rows_of
     from xmodal.run.session import environment
 
     recipe = endless(recipe)
@@ -32,8 +33,10 @@ def learners(recipe: Any, count: int, rounds: int) -> dict[str, Any]:
     acts = [step_of(several, count), step_of(several, count, whole=True), step_of(several, 1)]
     together, whole, alone, theirs = alternate([*acts, by_hand(lone, published=True)[0]], rounds, 3)
     own = [taken / count for taken in together]
-    trainable = assemble(several).plan.counts()["trainable"]
-    states = (count - 1) * trainable * (4 + 4 + 4 * MOMENTS[several.train.optimizer]) / 1e6
+    assembled = assemble(several, weights=False)
+    trainable = assembled.plan.counts()["trainable"]
+    unread = sum(rows.table.numel() - rows.leaf.numel() for rows in rows_of(several, assembled).values())
+    states = (count - 1) * 4 * (2 * trainable + MOMENTS[several.train.optimizer] * (trainable - unread)) / 1e6
     peaks = [peak(step_of, torch.get_num_threads(), several, size) for size in (1, count)]
     loop, itself = "the published loop", "itself"
     rows = [

@@ -26,21 +26,19 @@ class Rows:
         count: of the rows that are read, from the first on.
 
     Attributes:
-        table: whole. Its gradient is there from now on, and zero but for those rows.
+        table: whole. From the first step on it has a gradient, which is zero but for those rows.
         leaf: the parameter that trains in its place, on its memory.
     """
 
     def __init__(self, name: str, table: nn.Parameter, count: int) -> None:
         self.name, self.table = name, table
         self.leaf = nn.Parameter(table.data[:count])
-        table.grad = torch.zeros_like(table)
-        self._gradient = table.grad[:count]
-        self.clear()
 
     def clear(self) -> None:
         """Sets the gradient to zero, and lets that of the parameter be part of that of the table."""
-        self._gradient.zero_()
-        self.leaf.grad = self._gradient
+        if self.table.grad is None:
+            self.table.grad = torch.zeros_like(self.table)
+        self.leaf.grad = self.table.grad[: len(self.leaf)].zero_()
 
     def __str__(self) -> str:
         return f"{len(self.leaf):,} of {len(self.table):,} positions are read, and an optimiser sees no others"
@@ -53,15 +51,14 @@ def rows_of(recipe: Recipe, assembled: Assembled) -> dict[str, Rows]:
         recipe: the recipe; where it says `compile: true`, the compiled model has its tables whole.
         assembled: its model, with values or without.
     """
-    model, sample = assembled.model, recipe.task.sample()
-    body = model.body
+    model, body = assembled.model, assembled.model.body
     if recipe.compile or body.anatomy.family not in COUNTED:
         return {}
-    count = recipe.tokenizer.geometry(sample).tokens + body.prefix
+    count = recipe.tokenizer.geometry(recipe.task.sample()).tokens + body.prefix
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    tables = {str(entry.site): entry.parameter for entry in assembled.plan.entries if entry.site.role == "pos"}
+    tables = [each for each in assembled.plan.entries if each.site.role == "pos" and each.state == "trainable"]
     return {
-        site: Rows(names[id(table)], table, count)
-        for site, table in assembled.plan.trainable().items()
-        if site in tables and count < len(table)
+        str(each.site): Rows(names[id(each.parameter)], each.parameter, count)
+        for each in tables
+        if count < len(each.parameter)
     }

@@ -24,15 +24,17 @@ from xmodal.tasks.splits import lengths_of
 from xmodal.types import Split, Task
 
 
-def bare_loop(recipe: Recipe, task: Task, folder: Path) -> Loop:
+def bare_loop(recipe: Recipe, task: Task, folder: Path, *, whole: bool = False) -> Loop:
     """A loop that is at step 0.
 
     Args:
         recipe: with `device` and `precision` resolved.
         task: the recipe's.
         folder: where checkpoints would go, once it comes to a look or to its end.
+        whole: tables of positions train with the rows that no sample reads, for what those cost.
     """
-    return Loop(job_of(recipe, ready(recipe), task, folder))
+    job = job_of(recipe, ready(recipe), task, folder)
+    return Loop(replace(job, rows={}) if whole else job)
 
 
 def step_beside(recipe: Recipe, task: Task, count: int, *, whole: bool = False) -> Callable[[], str]:
@@ -42,14 +44,13 @@ def step_beside(recipe: Recipe, task: Task, count: int, *, whole: bool = False) 
         recipe: as `endless` has it.
         task: the recipe's.
         count: of learners, all with the recipe's seed.
-        whole: tables of positions train with the rows that no sample reads, for what those cost.
+        whole: as `bare_loop` has it.
     """
     group = Group()
     loops: list[Generator[Asked, Answer | None, None]] = []
     asked: list[Asked] = []
     for _ in range(count):  # each meets the others before the next takes memory for itself
-        job = job_of(recipe, ready(recipe), task, Path())
-        loops.append(Loop(replace(job, rows={}) if whole else job).asking(lambda _: None))
+        loops.append(bare_loop(recipe, task, Path(), whole=whole).asking(lambda _: None))
         asked.append(next(loops[-1]))
         group.meet(asked[-1].job.model)
 
